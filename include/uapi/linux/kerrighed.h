@@ -38,6 +38,10 @@
 #define KRG_LINK_NAME_MAX		15
 /* longest path, of the witness file */
 #define KRG_PATH_MAX			255
+/* shortest lease, in milliseconds */
+#define KRG_LEASE_MS_MIN		100
+/* longest lease, in milliseconds */
+#define KRG_LEASE_MS_MAX		600000
 /* longest time a join may be told to keep trying, one day */
 #define KRG_TIMEOUT_MS_MAX		86400000
 /* longest sentence for people in a reply or event */
@@ -103,36 +107,36 @@ enum krg_reason {
 };
 
 /**
- * enum krg_event_type - what an event is about
- * @KRG_EVENT_TYPE_STATE: the state of this node changed
- * @KRG_EVENT_TYPE_VIEW_PREPARE: a new view was agreed on; its members get
+ * enum krg_event_kind - what an event is about
+ * @KRG_EVENT_KIND_STATE: the state of this node changed
+ * @KRG_EVENT_KIND_VIEW_PREPARE: a new view was agreed on; its members get
  *	ready
- * @KRG_EVENT_TYPE_VIEW_COMMIT: the view is in force here
- * @KRG_EVENT_TYPE_NODE_UP: a node became a member
- * @KRG_EVENT_TYPE_NODE_DOWN: a node is no member any more, for the given
+ * @KRG_EVENT_KIND_VIEW_COMMIT: the view is in force here
+ * @KRG_EVENT_KIND_NODE_UP: a node became a member
+ * @KRG_EVENT_KIND_NODE_DOWN: a node is no member any more, for the given
  *	reason
- * @KRG_EVENT_TYPE_JOIN_REFUSED: this node asked to be let in and was refused
- * @KRG_EVENT_TYPE_PEER_REFUSED: this node refused another one
- * @KRG_EVENT_TYPE_LINK_UP: a cluster link came up
- * @KRG_EVENT_TYPE_LINK_DOWN: a cluster link went down
- * @KRG_EVENT_TYPE_DRAIN: a node is leaving and gets nothing new
- * @KRG_EVENT_TYPE_POWER: the whole cluster goes down or restarts
+ * @KRG_EVENT_KIND_JOIN_REFUSED: this node asked to be let in and was refused
+ * @KRG_EVENT_KIND_PEER_REFUSED: this node refused another one
+ * @KRG_EVENT_KIND_LINK_UP: a cluster link came up
+ * @KRG_EVENT_KIND_LINK_DOWN: a cluster link went down
+ * @KRG_EVENT_KIND_DRAIN: a node is leaving and gets nothing new
+ * @KRG_EVENT_KIND_POWER: the whole cluster goes down or restarts
  */
-enum krg_event_type {
-	KRG_EVENT_TYPE_STATE = 1,
-	KRG_EVENT_TYPE_VIEW_PREPARE = 2,
-	KRG_EVENT_TYPE_VIEW_COMMIT = 3,
-	KRG_EVENT_TYPE_NODE_UP = 4,
-	KRG_EVENT_TYPE_NODE_DOWN = 5,
-	KRG_EVENT_TYPE_JOIN_REFUSED = 6,
-	KRG_EVENT_TYPE_PEER_REFUSED = 7,
-	KRG_EVENT_TYPE_LINK_UP = 8,
-	KRG_EVENT_TYPE_LINK_DOWN = 9,
-	KRG_EVENT_TYPE_DRAIN = 10,
-	KRG_EVENT_TYPE_POWER = 11,
+enum krg_event_kind {
+	KRG_EVENT_KIND_STATE = 1,
+	KRG_EVENT_KIND_VIEW_PREPARE = 2,
+	KRG_EVENT_KIND_VIEW_COMMIT = 3,
+	KRG_EVENT_KIND_NODE_UP = 4,
+	KRG_EVENT_KIND_NODE_DOWN = 5,
+	KRG_EVENT_KIND_JOIN_REFUSED = 6,
+	KRG_EVENT_KIND_PEER_REFUSED = 7,
+	KRG_EVENT_KIND_LINK_UP = 8,
+	KRG_EVENT_KIND_LINK_DOWN = 9,
+	KRG_EVENT_KIND_DRAIN = 10,
+	KRG_EVENT_KIND_POWER = 11,
 	/* private: */
-	__KRG_EVENT_TYPE_MAX,
-	KRG_EVENT_TYPE_MAX = __KRG_EVENT_TYPE_MAX - 1
+	__KRG_EVENT_KIND_MAX,
+	KRG_EVENT_KIND_MAX = __KRG_EVENT_KIND_MAX - 1
 };
 
 /**
@@ -222,8 +226,8 @@ enum {
  *	nodes and by nobody else
  * KRG_A_CONFIG_LINK (string, 1-15 bytes, may be repeated): network device with
  *	a TIPC bearer, one attribute each
- * KRG_A_CONFIG_LEASE_MS (u32): lease of a new cluster, absent for the default;
- *	a joining node takes the cluster's
+ * KRG_A_CONFIG_LEASE_MS (u32, 100-600000): lease of a new cluster, absent for
+ *	the default; a joining node takes the cluster's
  * KRG_A_CONFIG_WITNESS (string, 1-255 bytes): absolute path of the witness
  *	file, on storage all nodes share
  * KRG_A_CONFIG_AUTO_REJOIN (u8, 0-1): 1, come back as a new incarnation after
@@ -353,7 +357,7 @@ enum {
 
 /*
  * Attributes KRG_A_EVENT_*: one thing that happened
- * KRG_A_EVENT_TYPE (u32, event-type): what it is about
+ * KRG_A_EVENT_TYPE (u32, event-kind): what it is about
  * KRG_A_EVENT_SEQ (u64): number of the event since the module was loaded; a
  *	gap means that events were lost
  * KRG_A_EVENT_TIME_NS (u64): CLOCK_BOOTTIME of this node when it happened
