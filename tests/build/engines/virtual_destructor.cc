@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+struct Base {
+    virtual ~Base();
+};
+Base::~Base() = default;
