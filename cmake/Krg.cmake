@@ -54,6 +54,7 @@ function(krg_add_fuzzer name)
   else()
     target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.cc)
   endif()
+  set_property(GLOBAL APPEND PROPERTY KRG_FUZZ_TARGETS ${name})
 endfunction()
 
 find_package(PkgConfig)
