@@ -13,6 +13,9 @@ namespace krg::vcluster {
 /// Port the agent listens on, on the guest's eth0.
 inline constexpr uint16_t agent_port = 7007;
 
+/// Port of the server of /shared, on host_address.
+inline constexpr uint16_t shared_port = 10564;
+
 /// Address of the guest on its management network, and of the host as the guest sees it (QEMU user networking).
 inline constexpr const char* guest_address = "10.0.2.15";
 inline constexpr const char* host_address = "10.0.2.2";

@@ -22,7 +22,7 @@ struct ClusterSpec {
     Kernel kernel;
     std::string kernel_wanted;
     std::string accelerator;  ///< "kvm" or "tcg"
-    std::string machine_type = "microvm";
+    std::string machine_type = "q35";
     int nodes = 3;
     int memory_mb = 512;
     int cpus = 1;

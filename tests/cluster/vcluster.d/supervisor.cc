@@ -3,6 +3,8 @@
 // The supervisor's loop and its machines: see supervisor.h. Requests of the command line tool are in requests.cc.
 #include "supervisor.h"
 
+#include "agent_protocol.h"
+
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -56,7 +58,7 @@ Supervisor::Supervisor(ClusterSpec spec, const ClusterState& state) : spec_(std:
     std::strncpy(address.sun_path, state_.socket_path().c_str(), sizeof address.sun_path - 1);
     if (bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener_.get(), 64) != 0)
         throw system_error("cannot listen on " + state_.socket_path());
-    shared_ = std::make_unique<SharedServer>(spec_.shared);
+    shared_ = std::make_unique<SharedServer>(spec_.shared, shared_port);
 }
 
 int Supervisor::agent_port_of(int id) const { return first_agent_port + id; }

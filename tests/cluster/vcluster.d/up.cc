@@ -54,6 +54,7 @@ std::map<std::string, std::string> guest_settings(const ClusterSpec& spec) {
     dup2(log.get(), 2);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    umask(0);  // modes in /shared are the guests'
     int exit_status = 0;
     try {
         state.record_supervisor(getpid());

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
-#include <fcntl.h>
+#include <dirent.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -104,6 +104,25 @@ void mount_writable_places() {
     mount_tmpfs("/var/tmp", "mode=1777");
 }
 
+// The top of the tree is our own, so that /shared exists whatever the host has; every entry in it is the host's.
+void bind_top_entries(const std::string& plain_root) {
+    mount_or_fail("tmpfs", new_root, "tmpfs", 0, "mode=0755");
+    DIR* dir = opendir(plain_root.c_str());
+    if (!dir) boot_failure("read the host's root");
+    while (dirent* entry = readdir(dir)) {
+        std::string name = entry->d_name, from = plain_root + "/" + name, to = below("/" + name);
+        struct stat st{};
+        if (name == "." || name == ".." || lstat(from.c_str(), &st) != 0) continue;
+        char target[PATH_MAX] = {};
+        if (S_ISLNK(st.st_mode) && readlink(from.c_str(), target, sizeof target - 1) > 0) symlink(target, to.c_str());
+        if (!S_ISDIR(st.st_mode)) continue;
+        mkdir(to.c_str(), 0755);
+        mount_or_fail(from.c_str(), to, nullptr, MS_BIND, "");
+    }
+    closedir(dir);
+    make_dirs(below("/shared"));
+}
+
 }  // namespace
 
 void mount_root(const Settings& settings) {
@@ -117,15 +136,16 @@ void mount_root(const Settings& settings) {
         mount_overlay(plain_root, new_root);
         mount_tmpfs("/tmp", "mode=1777");
     } else {
-        mount_or_fail(plain_root.c_str(), new_root, nullptr, MS_BIND | MS_REC, "");
+        bind_top_entries(plain_root);
         mount_writable_places();
     }
     mount_tmpfs("/run", "mode=0755");
     mount_modules(settings, plain_root);
     mount_checkout(settings);
     mount_devices();
-    make_dirs(below("/run/krg/bin"));
+    if (!settings.enabled("systemd")) mount(nullptr, new_root, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr);
     make_dirs(below("/run/lock"));
+    make_dirs(below("/run/krg"));
     if (!copy_file("/init", below(program_path).c_str(), 0755) ||
         !copy_file("/krg.conf", below(settings_path).c_str(), 0600))
         boot_failure("copy the guest's program");

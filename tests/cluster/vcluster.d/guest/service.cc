@@ -16,11 +16,11 @@ namespace krg::vcluster::guest {
 
 namespace {
 
-void mount_shared(const Settings& settings) {
-    if (settings.get("shared_port").empty()) return;
-    make_dirs("/shared");
-    std::string options = "trans=tcp,port=" + settings.get("shared_port") +
-                          ",version=9p2000.L,msize=131072,cache=mmap,access=client,locktimeout=1,aname=/";
+// Uncached: other guests write there too (ninep_session.cc has the other half of that). Small messages: each needs
+// one piece of memory of that size.
+void mount_shared() {
+    std::string options = "trans=tcp,port=" + std::to_string(shared_port) +
+                          ",version=9p2000.L,msize=65536,cache=mmap,access=client,locktimeout=1,aname=/";
     if (mount(host_address, "/shared", "9p", MS_NOSUID | MS_NODEV, options.c_str()) == 0) return;
     std::string text = std::string("failed mount /shared: ") + std::strerror(errno);
     tell_host(text);
@@ -65,7 +65,7 @@ void serve(const Settings& settings) {
     setenv("LANG", "C.UTF-8", 1);
     setenv("USER", "root", 1);
     umask(022);
-    mount_shared(settings);
+    mount_shared();
     if (settings.enabled("load") && load_modules(settings)) join(settings);
     // A node that failed to join still answers: somebody has to look at it.
     run_agent();
