@@ -9,8 +9,9 @@
 
 #include <linux/types.h>
 
+#include "stats.h"
+
 struct netlink_ext_ack;
-struct krg_event;
 
 int krg_power_init(void);
 void krg_power_exit(void);
@@ -27,6 +28,25 @@ void krg_netlink_exit(void);
  * Returns once every member has promised; this node follows the others.
  */
 int krg_power_cluster(u32 action, struct netlink_ext_ack *extack);
+
+/* The statistics of stats.h as one flat list. */
+struct krg_report_entry {
+	const char *name;	/* e.g. "bad_messages", "tx", "latency" */
+	const char *message;	/* message type, NULL when not per type */
+	u16 peer;		/* node id, 0: all */
+	bool histogram;		/* sum_us and bucket[] are valid, value is the number of samples */
+	u64 value, sum_us;
+	u64 bucket[KRG_STATS_BUCKETS];
+};
+
+/**
+ * krg_report_get() - one entry of the list
+ * @index: from 0
+ * @entry: filled when 0 is returned
+ *
+ * Returns 0, -EAGAIN for an index without a value just now, -ENOENT past the end.
+ */
+int krg_report_get(unsigned long index, struct krg_report_entry *entry);
 
 /** krg_state_name() - a node state as /proc prints it */
 const char *krg_state_name(u32 state);

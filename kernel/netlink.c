@@ -16,7 +16,6 @@
 #include "generated/netlink-policy.h"
 #include "link.h"
 #include "node.h"
-#include "stats.h"
 
 static_assert((int)KRG_NODE_OUT == KRG_NODE_STATE_OUT && (int)KRG_NODE_FAILED == KRG_NODE_STATE_FAILED);
 static_assert((int)KRG_MBR_R_LOST == KRG_REASON_LOST && (int)KRG_MBR_R_INTERNAL == KRG_REASON_INTERNAL);
@@ -255,20 +254,19 @@ int krg_nl_link_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
-static int krg_nl_fill_stats(struct sk_buff *skb, const struct krg_stats_entry *entry)
+static int krg_nl_fill_stats(struct sk_buff *skb, const struct krg_report_entry *entry)
 {
 	int i;
 
 	if (nla_put_string(skb, KRG_A_STATS_NAME, entry->name) ||
-	    krg_nl_put_text(skb, KRG_A_STATS_MESSAGE, entry->msg) ||
+	    krg_nl_put_text(skb, KRG_A_STATS_MESSAGE, entry->message) ||
 	    (entry->peer && nla_put_u16(skb, KRG_A_STATS_PEER, entry->peer)) ||
 	    nla_put_u64_64bit(skb, KRG_A_STATS_VALUE, entry->value, KRG_A_STATS_PAD))
 		return -EMSGSIZE;
 	if (!entry->histogram)
 		return 0;
 
-	if (nla_put_u64_64bit(skb, KRG_A_STATS_SUM_NS, entry->sum_ns, KRG_A_STATS_PAD) ||
-	    nla_put_u64_64bit(skb, KRG_A_STATS_MAX_NS, entry->max_ns, KRG_A_STATS_PAD))
+	if (nla_put_u64_64bit(skb, KRG_A_STATS_SUM_US, entry->sum_us, KRG_A_STATS_PAD))
 		return -EMSGSIZE;
 	for (i = 0; i < KRG_STATS_BUCKETS; i++)
 		if (nla_put_u64_64bit(skb, KRG_A_STATS_BUCKET, entry->bucket[i], KRG_A_STATS_PAD))
@@ -278,11 +276,11 @@ static int krg_nl_fill_stats(struct sk_buff *skb, const struct krg_stats_entry *
 
 int krg_nl_stats_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	struct krg_stats_entry entry;
+	struct krg_report_entry entry;
 	void *header;
 	int err;
 
-	for (; (err = krg_stats_entry_get(cb->args[0], &entry)) != -ENOENT; cb->args[0]++) {
+	for (; (err = krg_report_get(cb->args[0], &entry)) != -ENOENT; cb->args[0]++) {
 		if (err)	/* an entry without a value just now */
 			continue;
 		header = krg_nl_dump_begin(skb, cb, KRG_CMD_STATS_GET);

@@ -10,7 +10,6 @@
 
 #include "control.h"
 #include "node.h"
-#include "stats.h"
 
 static struct proc_dir_entry *krg_proc_dir;
 
@@ -122,9 +121,9 @@ static int krg_proc_nodes_show(struct seq_file *m, void *v)
 
 static void *krg_proc_stats_start(struct seq_file *m, loff_t *pos)
 {
-	struct krg_stats_entry entry;
+	struct krg_report_entry entry;
 
-	if (*pos && krg_stats_entry_get(*pos - 1, &entry) == -ENOENT)
+	if (*pos && krg_report_get(*pos - 1, &entry) == -ENOENT)
 		return NULL;
 	return pos;
 }
@@ -142,25 +141,25 @@ static void krg_proc_stats_stop(struct seq_file *m, void *v)
 static int krg_proc_stats_show(struct seq_file *m, void *v)
 {
 	loff_t pos = *(loff_t *)v;
-	struct krg_stats_entry entry;
+	struct krg_report_entry entry;
 
 	if (!pos) {
-		seq_puts(m, "name message peer value mean_ns max_ns\n");
+		seq_puts(m, "name message peer value mean_us\n");
 		return 0;
 	}
-	if (krg_stats_entry_get(pos - 1, &entry))
+	if (krg_report_get(pos - 1, &entry))
 		return SEQ_SKIP;
 
-	seq_printf(m, "%s %s ", entry.name, *entry.msg ? entry.msg : "-");
+	seq_printf(m, "%s %s ", entry.name, entry.message ?: "-");
 	if (entry.peer)
 		seq_printf(m, "%u", entry.peer);
 	else
 		seq_putc(m, '-');
 	seq_printf(m, " %llu", entry.value);
 	if (entry.histogram)
-		seq_printf(m, " %llu %llu\n", entry.value ? div64_u64(entry.sum_ns, entry.value) : 0, entry.max_ns);
+		seq_printf(m, " %llu\n", entry.value ? div64_u64(entry.sum_us, entry.value) : 0);
 	else
-		seq_puts(m, " - -\n");
+		seq_puts(m, " -\n");
 	return 0;
 }
 

@@ -335,10 +335,11 @@ enum {
  * KRG_A_STATS_PEER (u16): node id of the peer, absent when the counter is for
  *	all
  * KRG_A_STATS_VALUE (u64): the count; of a histogram, the number of samples
- * KRG_A_STATS_SUM_NS (u64): of a histogram, the sum of all samples
- * KRG_A_STATS_MAX_NS (u64): of a histogram, the largest sample
- * KRG_A_STATS_BUCKET (u64, may be repeated): of a histogram, samples below 2^i
- *	microseconds that fit no lower bucket, from i = 0; the last takes all above
+ * KRG_A_STATS_SUM_US (u64): of a histogram, the sum of all samples in
+ *	microseconds
+ * KRG_A_STATS_BUCKET (u64, may be repeated): of a histogram, samples of 2^i to
+ *	2^(i+1) microseconds, from i = 0, which also takes what is below; the last
+ *	takes all above
  */
 enum {
 	KRG_A_STATS_UNSPEC,
@@ -347,8 +348,7 @@ enum {
 	KRG_A_STATS_MESSAGE,
 	KRG_A_STATS_PEER,
 	KRG_A_STATS_VALUE,
-	KRG_A_STATS_SUM_NS,
-	KRG_A_STATS_MAX_NS,
+	KRG_A_STATS_SUM_US,
 	KRG_A_STATS_BUCKET,
 
 	__KRG_A_STATS_MAX,
