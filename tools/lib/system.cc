@@ -124,6 +124,8 @@ public:
 
     std::string read_note(const std::string& name) override {
         std::ifstream file(note_folder / name);
+        if (!file && errno == EACCES)
+            throw Error(Exit::not_permitted, "cannot read " + (note_folder / name).string(), "run as root");
         std::stringstream text;
         text << file.rdbuf();
         return text.str();

@@ -117,9 +117,9 @@ void Tipc::start_afresh(const State& state, const Note& note) {
 }
 
 void Tipc::set_identity(const TipcPlan& plan, Bytes& identity) {
-    identity = system_.mac(plan.links.front()).value();
-    const Bytes random = system_.random(identity_random);
-    identity.insert(identity.end(), random.begin(), random.end());
+    identity = system_.random(identity_random);
+    const Bytes mac = system_.mac(plan.links.front()).value();
+    identity.insert(identity.end(), mac.begin(), mac.end());
     std::uint64_t w0 = 0;
     std::uint64_t w1 = 0;
     std::memcpy(&w0, identity.data(), sizeof(w0));

@@ -5,8 +5,9 @@
 // the key only after the identity; bearers at any time, but before the key they would send in the clear. Hence the order
 // net id and identity, key, bearers, and hence a change of cluster or key unloads the tipc module and starts afresh.
 //
-// The identity is the first link's hardware address and ten random bytes: TIPC derives its address from the identity and
-// AES-GCM's nonces from address and a counter that starts at 0, so a stable identity would repeat nonces under one key.
+// The identity is ten random bytes and the first link's hardware address. TIPC makes AES-GCM's nonces from a counter that
+// starts at 0 and the node's address (a hash of the identity), or in discovery messages the identity's first four bytes.
+// An identity that stays the same over a reboot, or starts with a vendor's prefix, would repeat nonces under one key.
 #pragma once
 
 #include <cstdint>
