@@ -107,7 +107,7 @@ struct krg_mbr_event {
 enum krg_mbr_action_type {
 	KRG_MBR_ACT_SEND = 1,	/* data/len to node (KRG_MBR_WITNESS: run the witness on it) */
 	KRG_MBR_ACT_PREPARE,	/* view of epoch installed, not serving: stop the old epoch's work,
-				 * then answer EV_PREPARED. krg_mbr_view() is the new view. */
+				 * then answer EV_PREPARED. krg_mbr_get_view() is the new view. */
 	KRG_MBR_ACT_COMMIT,	/* serve in view epoch */
 	KRG_MBR_ACT_SUSPEND,	/* lease out: stop serving at once, freeze */
 	KRG_MBR_ACT_RESUME,	/* lease is back in the same view: go on */
@@ -188,12 +188,12 @@ enum krg_mbr_state krg_mbr_state(const struct krg_mbr *m);
 /** This node may serve strictly before this time; 0: not at all. Copy it after each step. */
 u64 krg_mbr_serve_until(const struct krg_mbr *m);
 /** The current view, valid until the next step. */
-void krg_mbr_view(const struct krg_mbr *m, struct krg_mbr_view *view);
+void krg_mbr_get_view(const struct krg_mbr *m, struct krg_mbr_view *view);
 /** 0 and filled, or -1 for a node id out of range. */
-int krg_mbr_peer(const struct krg_mbr *m, u16 node, u64 now_ms, struct krg_mbr_peer_info *info);
+int krg_mbr_peer(struct krg_mbr *m, u16 node, u64 now_ms, struct krg_mbr_peer_info *info);
 void krg_mbr_get_stats(const struct krg_mbr *m, struct krg_mbr_stats *stats);
 /** Does this node, as far as it knows, reach a quorum of its view? */
-int krg_mbr_has_quorum(const struct krg_mbr *m, u64 now_ms);
+int krg_mbr_has_quorum(struct krg_mbr *m, u64 now_ms);
 /** A hash of the whole state, for the exhaustive explorer and determinism checks. */
 u64 krg_mbr_hash(const struct krg_mbr *m);
 
