@@ -91,7 +91,7 @@ sim: host
 
 ## sim-mutants: the simulator must catch every seeded bug of the engine
 sim-mutants: host
-	@tests/sim/mutants
+	@$(host-build)/bin/krg-sim-mutants
 
 ## fuzz: libFuzzer on every target (TIME=seconds each, default 60)
 fuzz: fuzz-build
@@ -105,7 +105,7 @@ demo:
 ## install: tools, manual pages and unit into PREFIX (/usr/local), modules through DKMS for every installed 6.1 and 6.12
 install:
 	@tests/deps.sh build host dkms
-	@scripts/install $(if $(PREFIX),--prefix '$(PREFIX)')
+	@scripts/install $(if $(PREFIX),--prefix '$(PREFIX)') $(if $(filter command%,$(origin KVER)),--kernel '$(KVER)')
 
 ## uninstall: takes back everything `make install` put in place
 uninstall:

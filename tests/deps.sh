@@ -16,7 +16,7 @@ set -euo pipefail
 # kernel modules: compiler of Debian's kernels, both header packages, pahole for BTF on 6.12
 build=(gcc-12 g++-12 make binutils kmod dwarves util-linux linux-headers-amd64 linux-headers-6.12-amd64)
 # userspace: engines, tools, tests
-host=(g++ cmake ninja-build pkg-config libnl-3-dev libnl-genl-3-dev libcli11-dev nlohmann-json3-dev libfmt-dev
+host=(g++ cmake ninja-build pkg-config libgcrypt20-dev libnl-3-dev libnl-genl-3-dev libcli11-dev nlohmann-json3-dev libfmt-dev
 	libgtest-dev libgmock-dev libbenchmark-dev python3 python3-yaml)
 # libFuzzer comes with clang only
 fuzz=(clang libclang-rt-14-dev)
