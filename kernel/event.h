@@ -12,7 +12,7 @@
 
 #include "node.h"
 
-enum krg_event_type {	/* values are uapi: see kerrighed.yaml event-type */
+enum krg_event_type {	/* values are uapi: see kerrighed.yaml event-kind */
 	KRG_EVENT_STATE = 1,	/* this node's life-cycle changed: state, reason, text */
 	KRG_EVENT_VIEW_PREPARE,	/* epoch, nr_members: agreed on, not serving yet */
 	KRG_EVENT_VIEW_COMMIT,	/* epoch, nr_members: serving */
@@ -23,6 +23,7 @@ enum krg_event_type {	/* values are uapi: see kerrighed.yaml event-type */
 	KRG_EVENT_LINK_UP,	/* authenticated connection to node (link: "") or device link (node: 0) */
 	KRG_EVENT_LINK_DOWN,
 	KRG_EVENT_DRAIN,	/* planned leave: text says what still holds it, "" when it starts */
+	KRG_EVENT_POWER,	/* the whole cluster goes down or restarts: text */
 };
 
 struct krg_event {
@@ -33,6 +34,7 @@ struct krg_event {
 	u64 epoch;
 	u64 incarnation;
 	u32 nr_members;
+	const u16 *members;		/* VIEW_*: nr_members node ids, ascending; valid during the call */
 	char host[KRG_HOST_NAME_MAX + 1];
 	char link[IFNAMSIZ];
 	char text[128];			/* for people, "" if there is nothing to add */

@@ -19,7 +19,7 @@
 
 static_assert((int)KRG_NODE_OUT == KRG_NODE_STATE_OUT && (int)KRG_NODE_FAILED == KRG_NODE_STATE_FAILED);
 static_assert((int)KRG_MBR_R_LOST == KRG_REASON_LOST && (int)KRG_MBR_R_INTERNAL == KRG_REASON_INTERNAL);
-static_assert((int)KRG_EVENT_STATE == KRG_EVENT_KIND_STATE && (int)KRG_EVENT_DRAIN == KRG_EVENT_KIND_DRAIN);
+static_assert((int)KRG_EVENT_STATE == KRG_EVENT_KIND_STATE && (int)KRG_EVENT_POWER == KRG_EVENT_KIND_POWER);
 static_assert((int)KRG_MBR_F_DRAINING == KRG_NODE_FLAGS_DRAINING);
 
 /* Room for every attribute of a cluster-get reply but the members. */
@@ -463,7 +463,7 @@ static int krg_nl_fill_event(struct sk_buff *skb, const struct krg_event *ev, u6
 	    krg_nl_put_text(skb, KRG_A_EVENT_TEXT, ev->text))
 		return -EMSGSIZE;
 
-	for (i = 0; i < ev->nr_members; i++)
+	for (i = 0; ev->members && i < ev->nr_members; i++)
 		if (nla_put_u16(skb, KRG_A_EVENT_MEMBER, ev->members[i]))
 			return -EMSGSIZE;
 	return 0;

@@ -50,6 +50,7 @@ enum krg_msg_type {
 	KRG_MSG_MBR,		/* CTL: between membership engines, payload is theirs */
 	KRG_MSG_LEAVE,		/* CTL: ask the receiver to leave as planned */
 	KRG_MSG_PING,		/* MSG: echo of the payload, up to a page */
+	KRG_MSG_POWER,		/* MSG: switch the whole cluster off or restart it, see kernel/power.c */
 	KRG_MSG_KERNEL_END = 15,
 
 	KRG_MSG_BENCH_ECHO = 16, /* krg_bench.ko */

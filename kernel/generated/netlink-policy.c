@@ -5,13 +5,22 @@
  */
 #include "netlink-policy.h"
 
+static struct netlink_range_validation krg_nl_lease_ms_range = {
+	.min = KRG_LEASE_MS_MIN,
+	.max = KRG_LEASE_MS_MAX,
+};
+
+static struct netlink_range_validation krg_nl_timeout_ms_range = {
+	.max = KRG_TIMEOUT_MS_MAX,
+};
+
 static const struct nla_policy krg_nl_cluster_create_policy[KRG_A_CONFIG_FORCE + 1] = {
 	[KRG_A_CONFIG_CLUSTER] = { .type = NLA_NUL_STRING, .len = KRG_CLUSTER_NAME_MAX },
 	[KRG_A_CONFIG_HOST] = { .type = NLA_NUL_STRING, .len = KRG_HOST_NAME_MAX },
 	[KRG_A_CONFIG_NODE_ID] = NLA_POLICY_RANGE(NLA_U16, 1, KRG_NODE_ID_MAX),
 	[KRG_A_CONFIG_KEY] = NLA_POLICY_EXACT_LEN(KRG_KEY_SIZE),
 	[KRG_A_CONFIG_LINK] = { .type = NLA_NUL_STRING, .len = KRG_LINK_NAME_MAX },
-	[KRG_A_CONFIG_LEASE_MS] = NLA_POLICY_RANGE(NLA_U32, KRG_LEASE_MS_MIN, KRG_LEASE_MS_MAX),
+	[KRG_A_CONFIG_LEASE_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &krg_nl_lease_ms_range),
 	[KRG_A_CONFIG_WITNESS] = { .type = NLA_NUL_STRING, .len = KRG_PATH_MAX },
 	[KRG_A_CONFIG_AUTO_REJOIN] = NLA_POLICY_MAX(NLA_U8, 1),
 	[KRG_A_CONFIG_FORCE] = { .type = NLA_FLAG },
@@ -25,7 +34,7 @@ static const struct nla_policy krg_nl_cluster_join_policy[KRG_A_CONFIG_TIMEOUT_M
 	[KRG_A_CONFIG_LINK] = { .type = NLA_NUL_STRING, .len = KRG_LINK_NAME_MAX },
 	[KRG_A_CONFIG_WITNESS] = { .type = NLA_NUL_STRING, .len = KRG_PATH_MAX },
 	[KRG_A_CONFIG_AUTO_REJOIN] = NLA_POLICY_MAX(NLA_U8, 1),
-	[KRG_A_CONFIG_TIMEOUT_MS] = NLA_POLICY_MAX(NLA_U32, KRG_TIMEOUT_MS_MAX),
+	[KRG_A_CONFIG_TIMEOUT_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &krg_nl_timeout_ms_range),
 };
 
 static const struct nla_policy krg_nl_cluster_recover_policy[KRG_A_CONFIG_FORCE + 1] = {

@@ -247,6 +247,19 @@ def uapi_ops(spec):
     return out + ["", "\t__KRG_CMD_MAX,", "\tKRG_CMD_MAX = __KRG_CMD_MAX - 1", "};"]
 
 
+def full_range(spec, attr):
+    """The range of an attribute whose limits do not fit the policy itself, which has 16 bits for each.
+
+    Not const: Linux 6.1 declares the pointer without."""
+    checks = attr.get("checks", {})
+    high = spec.number(checks["max"]) if attr["type"] in SCALARS and "max" in checks else 0
+    if high < 1 << 15:
+        return []
+    low = f"\t.min = {spec.value(checks['min'])},\n" if "min" in checks else ""
+    return [f"static struct netlink_range_validation krg_nl_{c_lower(attr['name'])}_range = {{",
+            f"{low}\t.max = {spec.value(checks['max'])},", "};", ""]
+
+
 def policy_entry(spec, attr):
     checks = attr.get("checks", {})
     limit = {key: spec.value(value) for key, value in checks.items()}
@@ -258,6 +271,8 @@ def policy_entry(spec, attr):
             if enum["type"] != "enum":
                 raise SpecError(f"attribute {attr['name']}: a request cannot carry flags")
             limit["max"] = c_upper(f"{PREFIX}-{enum['name']}") + "_MAX"
+        if full_range(spec, attr):
+            return f"NLA_POLICY_FULL_RANGE({nla}, &krg_nl_{c_lower(attr['name'])}_range)"
         if "min" in limit and "max" in limit:
             return f"NLA_POLICY_RANGE({nla}, {limit['min']}, {limit['max']})"
         if "max" in limit:
@@ -299,6 +314,9 @@ def write_policy_c(spec):
     out += banner("Which attributes each operation takes, and the operation table.")
     out += ['#include "netlink-policy.h"', ""]
     handlers = [op for op in spec.ops if "do" in op or "dump" in op]
+    requested = {(op["attribute-set"], name): None for op in handlers for name in op.get("do", {}).get("request", [])}
+    for set_name, name in requested:
+        out += full_range(spec, spec.sets[set_name]["attributes"][name])
     for op in handlers:
         request = op.get("do", {}).get("request", [])
         if not request:
