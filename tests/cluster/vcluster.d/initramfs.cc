@@ -15,7 +15,7 @@ namespace {
 
 /// Modules a guest needs before it has a root file system; what the kernel has built in is left out.
 constexpr const char* wanted_modules[] = {"virtio_mmio", "virtio_pci", "virtio_console", "virtio_net",
-                                          "9pnet_virtio", "9pnet_fd", "9p", "overlay"};
+                                          "9pnet_virtio", "9p", "overlay", "fuse"};
 
 /// Appends entries in the "newc" format, which is all the kernel reads.
 class Cpio {

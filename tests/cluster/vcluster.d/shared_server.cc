@@ -3,7 +3,7 @@
 // Accepts the guests' connections to /shared: see shared_server.h.
 #include "shared_server.h"
 
-#include "ninep_session.h"
+
 
 #include <arpa/inet.h>
 #include <cerrno>
@@ -32,8 +32,8 @@ void raise_descriptor_limit() {
 SharedServer::SharedServer(const std::string& directory, int port) {
     std::filesystem::create_directories(directory);
     raise_descriptor_limit();
-    root_.reset(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!root_) throw system_error("cannot open " + directory);
+    files_.root.reset(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!files_.root) throw system_error("cannot open " + directory);
     listener_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -80,7 +80,7 @@ void SharedServer::accept_loop() {
         int one = 1;
         setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         Guest& guest = guests_.emplace_back();
-        guest.session = std::make_shared<NinepSession>(std::move(connection), root_.get(), locks_, client);
+        guest.session = std::make_shared<SharedSession>(std::move(connection), files_, client);
         guest.thread = std::thread([this, &guest] {
             guest.session->run();
             std::lock_guard ended(mutex_);

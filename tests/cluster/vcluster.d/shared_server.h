@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// The file server behind /shared: 9P2000.L over TCP in the cluster's network namespace, one thread per guest. QEMU's own 9p
-// server answers every lock request with success and virtiofsd refuses blocking ones; here guests really exclude each other.
+// The file server behind /shared. Guests mount it with their kernel's FUSE client; a small process in the guest carries the
+// requests here over TCP (guest/shared.cc). Why not 9p or virtiofs: see Documentation/vcluster.md, section /shared.
 #pragma once
 
-#include "ninep_locks.h"
-#include "util.h"
+#include "shared_session.h"
 
 #include <list>
 #include <memory>
@@ -14,8 +13,6 @@
 #include <thread>
 
 namespace krg::vcluster {
-
-class NinepSession;
 
 class SharedServer {
 public:
@@ -27,7 +24,7 @@ public:
 
 private:
     struct Guest {
-        std::shared_ptr<NinepSession> session;
+        std::shared_ptr<SharedSession> session;
         std::thread thread;
         bool ended = false;
     };
@@ -35,8 +32,8 @@ private:
     void accept_loop();
     void forget_ended();
 
-    Fd root_, listener_;
-    LockTable locks_;
+    SharedFiles files_;
+    Fd listener_;
     std::mutex mutex_;  // protects guests_ and stop_
     std::list<Guest> guests_;
     bool stop_ = false;

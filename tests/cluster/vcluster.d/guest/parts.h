@@ -21,6 +21,9 @@ void mount_root(const Settings& settings);
 void write_identity(const Settings& settings);
 void configure_network(const Settings& settings);
 
+/// shared.cc: mounts /shared; false with errno when that fails.
+bool mount_shared();
+
 /// service.cc: load the modules, join, then serve exec; never returns. Runs as a child of process 1 or a systemd unit.
 [[noreturn]] void serve(const Settings& settings);
 

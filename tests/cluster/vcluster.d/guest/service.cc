@@ -4,28 +4,15 @@
 // by the agent therefore always start after the join, which later parts of the system rely on (pids, process placement).
 #include "parts.h"
 
-#include "../agent_protocol.h"
-
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace krg::vcluster::guest {
 
 namespace {
-
-// Uncached: other guests write there too (ninep_session.cc has the other half of that). Small messages: each needs
-// one piece of memory of that size.
-void mount_shared() {
-    std::string options = "trans=tcp,port=" + std::to_string(shared_port) +
-                          ",version=9p2000.L,msize=65536,cache=mmap,access=client,locktimeout=1,aname=/";
-    if (mount(host_address, "/shared", "9p", MS_NOSUID | MS_NODEV, options.c_str()) == 0) return;
-    std::string text = std::string("failed mount /shared: ") + std::strerror(errno);
-    tell_host(text);
-    log_line(text);
-}
 
 bool fail(const std::string& what, const std::string& output) {
     tell_host("failed " + what + ": " + output);
@@ -65,7 +52,7 @@ void serve(const Settings& settings) {
     setenv("LANG", "C.UTF-8", 1);
     setenv("USER", "root", 1);
     umask(022);
-    mount_shared();
+    if (!mount_shared()) fail("mount /shared", std::strerror(errno));
     if (settings.enabled("load") && load_modules(settings)) join(settings);
     // A node that failed to join still answers: somebody has to look at it.
     run_agent();
