@@ -32,6 +32,9 @@ struct krg_node_config {
 	bool auto_rejoin;			/* after being removed as lost: come back as a new incarnation */
 };
 
+/* A reason the engine never gives: the joining node has another cluster key. Follows enum krg_mbr_reason. */
+#define KRG_NODE_R_KEY		12
+
 enum krg_node_lifecycle {	/* values are uapi: see kerrighed.yaml node-state */
 	KRG_NODE_OUT,		/* not in a cluster */
 	KRG_NODE_JOINING,

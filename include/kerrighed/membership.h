@@ -21,6 +21,7 @@
 #define KRG_MEMBERSHIP_H
 
 #include <linux/list.h>
+#include <linux/refcount.h>
 #include <linux/types.h>
 
 #include "../../kernel/core/membership.h"
@@ -28,6 +29,7 @@
 /* An immutable copy of a view. */
 struct krg_view {
 	refcount_t ref;
+	struct rcu_head rcu;
 	u64 epoch, cluster_id;
 	struct krg_mbr_params params;
 	u16 self;
@@ -61,7 +63,7 @@ struct krg_subscriber {
 
 	/* private */
 	struct list_head list;
-	bool holds;		/* a planned leave */
+	bool holds;		/* a planned leave; with why under a lock of view.c */
 	char why[64];
 };
 

@@ -43,8 +43,8 @@ struct krg_rpc_req;
  * @handle: called for every message. Without KRG_RPC_QUEUED it runs in the
  *	receiving thread, in order: it must not sleep for anything that needs the
  *	network, memory without a reserve or mmap_lock, and it must not call
- *	krg_rpc_call(). A request is answered with krg_rpc_reply(), now or later;
- *	one that is never answered costs the caller its whole timeout.
+ *	krg_rpc_call(). A request is answered with krg_rpc_reply() before the
+ *	handler returns; otherwise the caller gets -EIO.
  * @place: optional. Called before the payload is read, with the bytes already
  *	here (at least min(length, 128)) in krg_rpc_req_data(): fills @vec with
  *	where the payload shall go, at most @max pieces that hold the length of

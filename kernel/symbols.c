@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel functions that are not exported: one table, resolved as a whole when the
+ * module is loaded. If one is missing, loading fails with its name in the log and
+ * nothing has been changed.
+ *
+ * kallsyms_lookup_name() is found by placing a probe on it and reading where it
+ * landed. On kernels with IBT that is behind the ENDBR instruction, which the
+ * kernel has sealed for functions whose address it never takes: a call through a
+ * pointer would fault. So no pointer is ever called: each function is a static
+ * call, a direct call instruction that is patched once (both facts hold on 6.1
+ * and 6.12).
+ */
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/kprobes.h>
+#include <linux/kstrtox.h>
+#include <linux/string.h>
+
+#include "main.h"
+#include "symbols.h"
+
+/* Until it is resolved a call returns 0. Never happens: loading would have failed. */
+#define KRG_SYM_DEFINE(name, ret, args, why)				\
+	ret krg_sym_missing_##name args { return (ret)0; }		\
+	DEFINE_STATIC_CALL(krg_sym_##name, krg_sym_missing_##name);
+KRG_SYMBOLS(KRG_SYM_DEFINE)
+
+struct krg_symbol {
+	const char *name, *why;
+	void (*set)(unsigned long address);
+};
+
+#define KRG_SYM_SETTER(name, ret, args, why)						\
+	static void krg_sym_set_##name(unsigned long address)				\
+	{										\
+		static_call_update(krg_sym_##name,					\
+				   (typeof(&krg_sym_missing_##name))address);		\
+	}
+KRG_SYMBOLS(KRG_SYM_SETTER)
+
+#define KRG_SYM_ROW(name, ret, args, why)	{ #name, why, krg_sym_set_##name },
+static const struct krg_symbol krg_symbols[] = { KRG_SYMBOLS(KRG_SYM_ROW) };
+
+static int symbols_bootstrap(void)
+{
+	struct kprobe probe = { .symbol_name = krg_symbols[0].name };
+	unsigned long address;
+	int err;
+
+	err = register_kprobe(&probe);
+	if (err) {
+		pr_err("symbol %s cannot be found (%d): kprobes are needed\n",
+		       krg_symbols[0].name, err);
+		return err;
+	}
+	address = (unsigned long)probe.addr;
+	unregister_kprobe(&probe);
+	krg_symbols[0].set(address);
+	return 0;
+}
+
+unsigned long krg_symbol_address(const char *name)
+{
+	return krg_sym(kallsyms_lookup_name)(name);
+}
+
+/* What is found must be what it claims to be. */
+static int symbols_selftest(void)
+{
+	if (krg_symbol_address("kstrtoull") == 0 ||
+	    krg_symbol_address("krg there is no such symbol") != 0 ||
+	    krg_symbol_address("init_task") != (unsigned long)&init_task) {
+		pr_err("symbols self-test failed: look-ups do not work on this kernel\n");
+		return -ENOEXEC;
+	}
+	return 0;
+}
+
+int krg_symbols_init(void)
+{
+	unsigned long address[ARRAY_SIZE(krg_symbols)];
+	unsigned int i;
+	int err;
+
+	err = symbols_bootstrap();
+	if (!err)
+		err = symbols_selftest();
+	if (err)
+		return err;
+	for (i = 1; i < ARRAY_SIZE(krg_symbols); i++) {
+		address[i] = krg_symbol_address(krg_symbols[i].name);
+		if (!address[i]) {
+			pr_err("symbol %s is missing in this kernel (%s)\n", krg_symbols[i].name,
+			       krg_symbols[i].why);
+			return -ENOENT;
+		}
+	}
+	for (i = 1; i < ARRAY_SIZE(krg_symbols); i++)
+		krg_symbols[i].set(address[i]);
+	return 0;
+}
+
+void krg_symbols_exit(void)
+{
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel functions that are not exported, called safely. See symbols.c.
+ *
+ * A function is added in three places: a row in KRG_SYMBOLS below (name, return
+ * type, parameters, why), and nowhere else: callers say krg_sym(name)(arguments).
+ */
+#ifndef KRG_SYMBOLS_H
+#define KRG_SYMBOLS_H
+
+#include <linux/static_call.h>
+#include <linux/types.h>
+
+/*
+ * name, return type, parameter types, reason. Exported functions do not belong
+ * here. The first row is how all others are found.
+ */
+#define KRG_SYMBOLS(X)									\
+	X(kallsyms_lookup_name, unsigned long, (const char *name),			\
+	  "finds every other row; not exported since 5.7")
+
+#define KRG_SYM_DECLARE(name, ret, args, why)	\
+	ret krg_sym_missing_##name args;	\
+	DECLARE_STATIC_CALL(krg_sym_##name, krg_sym_missing_##name);
+KRG_SYMBOLS(KRG_SYM_DECLARE)
+
+/** A direct call of the function, patched in when the module was loaded. */
+#define krg_sym(name)	static_call(krg_sym_##name)
+
+/** Address of any function or variable by name, 0 if there is none. For hook.c. */
+unsigned long krg_symbol_address(const char *name);
+
+#endif
