@@ -58,7 +58,8 @@ public:
         const std::string typed = words.empty() ? "" : words.back();
         std::vector<std::string> candidates;
         for (const CLI::App* sub : at->get_subcommands(nullptr)) candidates.push_back(sub->get_name());
-        for (const CLI::App* level = at; level != nullptr && !typed.empty() && typed.front() == '-'; level = level->get_parent())
+        for (const CLI::App* level = at; level != nullptr && !typed.empty() && typed.front() == '-';
+             level = level->get_parent())
             for (const CLI::Option* option : level->get_options())
                 for (const auto& name : option->get_lnames()) candidates.push_back("--" + name);
         complete_objects(*at, candidates);
@@ -81,8 +82,10 @@ private:
 
     /** --wait[=SECONDS]; main() has turned a bare --wait into --wait=60. */
     void add_wait(CLI::App* sub, const std::string& what) {
-        sub->add_option("--wait", a_.wait_s, what)->type_name("SECONDS")->check(CLI::Range(1U, 86400U))->each(
-            [this](const std::string&) { a_.wait = true; });
+        sub->add_option("--wait", a_.wait_s, what)
+            ->type_name("SECONDS")
+            ->check(CLI::Range(1U, 86400U))
+            ->each([this](const std::string&) { a_.wait = true; });
     }
 
     [[nodiscard]] std::optional<Seconds> wait() const { return a_.wait ? std::optional(Seconds(a_.wait_s)) : std::nullopt; }
@@ -98,7 +101,8 @@ private:
     }
 
     void add_cluster() {
-        CLI::App* cluster = command(&app_, "cluster", "the cluster, and this node's part in it", [this] { return cluster_status(context_); });
+        CLI::App* cluster = command(&app_, "cluster", "the cluster, and this node's part in it",
+                                    [this] { return cluster_status(context_); });
         cluster->require_subcommand(0, 1);
         command(cluster, "status", "state, epoch, members, health", [this] { return cluster_status(context_); });
 
@@ -126,7 +130,8 @@ private:
                                     [this] { return cluster_recover(context_, Seconds(a_.wait_s)); });
         add_wait(recover, "wait so long until it serves");
 
-        command(cluster, "poweroff", "switch off every node", [this] { return cluster_power(context_, PowerAction::poweroff); });
+        command(cluster, "poweroff", "switch off every node",
+                [this] { return cluster_power(context_, PowerAction::poweroff); });
         command(cluster, "reboot", "restart every node", [this] { return cluster_power(context_, PowerAction::reboot); });
         command(cluster, "showconf", "this node's configuration as a file", [this] { return cluster_showconf(context_); });
         CLI::App* apply = command(cluster, "apply", "check a configuration and install it",
@@ -170,14 +175,16 @@ private:
     }
 
     void add_others() {
-        CLI::App* link = command(&app_, "link", "the network devices that carry the cluster", [this] { return link_list(context_); });
+        CLI::App* link = command(&app_, "link", "the network devices that carry the cluster",
+                                 [this] { return link_list(context_); });
         link->require_subcommand(0, 1);
         command(link, "list", "every link", [this] { return link_list(context_); });
         CLI::App* show = command(link, "show", "one link", [this] { return link_show(context_, a_.who); });
         show->add_option("LINK", a_.who, "name of the device")->required();
 
         CLI::App* stats = command(&app_, "stats", "counters and latencies, per message type and peer", [this] {
-            return stats_show(context_, a_.stat_name, a_.peer != 0 ? std::optional(static_cast<NodeId>(a_.peer)) : std::nullopt);
+            return stats_show(context_, a_.stat_name,
+                              a_.peer != 0 ? std::optional(static_cast<NodeId>(a_.peer)) : std::nullopt);
         });
         stats->add_option("NAME", a_.stat_name, "only this counter or message type");
         stats->add_option("--peer", a_.peer, "only this peer")->check(CLI::Range(1, 126));
@@ -187,7 +194,8 @@ private:
         monitor_command->add_flag("-t,--timestamps", a_.timestamps, "seconds since boot before each event");
         monitor_command->add_option("--limit", a_.limit, "end after so many events");
 
-        CLI::App* health = command(&app_, "health", "what is wrong, and what to do", [this] { return health_show(context_, a_.detail); });
+        CLI::App* health = command(&app_, "health", "what is wrong, and what to do",
+                                   [this] { return health_show(context_, a_.detail); });
         health->add_flag("--detail", a_.detail, "with evidence and actions");
     }
 

@@ -54,7 +54,7 @@ void configure_tipc(Context& context, const Config& config, const Bytes& key) {
 }
 
 /** Runs @ask; when it throws, takes TIPC down again. */
-template <typename Ask>
+template<typename Ask>
 void with_tipc_undo(Context& context, Ask ask) {
     try {
         ask();
@@ -181,12 +181,13 @@ Exit cluster_join(Context& context, const ConfigOverrides& overrides, std::optio
     if (wait) {
         join_and_wait(context, config, *wait);
         const ClusterStatus status = context.client().cluster();
-        say(context, "cluster join", fmt::format("joined cluster {} as node {}, epoch {}, members {}", status.name,
-                                                 status.node_id, status.epoch, id_list(status.members)));
+        say(context, "cluster join",
+            fmt::format("joined cluster {} as node {}, epoch {}, members {}", status.name, status.node_id, status.epoch,
+                        id_list(status.members)));
     } else {
         begin_join(context, config, std::nullopt);
-        say(context, "cluster join", fmt::format("joining cluster {} as node {}; krgadm cluster status says how it goes",
-                                                 config.name, config.id));
+        say(context, "cluster join",
+            fmt::format("joining cluster {} as node {}; krgadm cluster status says how it goes", config.name, config.id));
     }
     return Exit::done;
 }
@@ -268,7 +269,8 @@ Exit cluster_recover(Context& context, Seconds wait) {
     if (!context.assume_yes)
         throw Error(Exit::unsafe,
                     fmt::format("recover declares the unreachable members ({}) dead; if one of them still runs, the cluster "
-                                "splits in two and data is lost", id_list(gone)),
+                                "splits in two and data is lost",
+                                id_list(gone)),
                     "switch those machines off, then krgadm cluster recover --force");
     try {
         Client client = context.client();
@@ -281,8 +283,9 @@ Exit cluster_recover(Context& context, Seconds wait) {
         rethrow_refusal("recover the cluster");
     }
     const ClusterStatus status = context.client().cluster();
-    say(context, "cluster recover", fmt::format("cluster {} goes on without {}, epoch {}, members {}", status.name,
-                                                id_list(gone), status.epoch, id_list(status.members)));
+    say(context, "cluster recover",
+        fmt::format("cluster {} goes on without {}, epoch {}, members {}", status.name, id_list(gone), status.epoch,
+                    id_list(status.members)));
     return Exit::done;
 }
 

@@ -23,12 +23,12 @@ struct Context {
 
     // The world.
     System& system;
-    std::function<Client()> client;                              // throws NoFamily when the module is not loaded
+    std::function<Client()> client;  // throws NoFamily when the module is not loaded
     std::function<std::unique_ptr<EventSource>()> events;
     std::function<void(std::chrono::milliseconds)> sleep;
     std::function<std::chrono::steady_clock::time_point()> now;
-    bool terminal = false;  // err is a terminal: progress may rewrite its line
-    std::function<bool(const std::string& question)> confirm;    // asks on the terminal
+    bool terminal = false;                                     // err is a terminal: progress may rewrite its line
+    std::function<bool(const std::string& question)> confirm;  // asks on the terminal
 
     std::ostream& out;
     std::ostream& err;

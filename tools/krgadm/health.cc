@@ -19,8 +19,11 @@ bool is_refusal(std::uint64_t reason) { return reason >= KRG_REASON_VERSION; }
 
 void check_running(const Picture& p, Findings& found) {
     if (!p.loaded) {
-        found.push_back({"KRG_NOT_LOADED", Severity::error, "the kernel module is not loaded",
-                         {"no netlink family " KRG_GENL_NAME}, "modprobe kerrighed, or krgadm cluster start"});
+        found.push_back({"KRG_NOT_LOADED",
+                         Severity::error,
+                         "the kernel module is not loaded",
+                         {"no netlink family " KRG_GENL_NAME},
+                         "modprobe kerrighed, or krgadm cluster start"});
         return;
     }
     const ClusterStatus& c = p.cluster;
@@ -47,7 +50,9 @@ void check_running(const Picture& p, Findings& found) {
                          "wait, or krgadm cluster leave to give up"});
         break;
     case KRG_NODE_STATE_SUSPENDED:
-        found.push_back({"KRG_SUSPENDED", Severity::error, "this node's lease ran out: it is frozen",
+        found.push_back({"KRG_SUSPENDED",
+                         Severity::error,
+                         "this node's lease ran out: it is frozen",
                          {fmt::format("{} of {} votes within reach", c.votes, c.quorum)},
                          "repair the links to the other members; it goes on by itself"});
         break;
@@ -63,12 +68,15 @@ void check_quorum(const Picture& p, Findings& found) {
     const ClusterStatus& c = p.cluster;
     if (!c.in_cluster()) return;
     if (!c.has_quorum)
-        found.push_back({"KRG_NO_QUORUM", Severity::error, "no majority of the view is within reach",
-                         {fmt::format("{} of {} votes within reach", c.votes, c.quorum),
-                          fmt::format("members {}", id_list(c.members))},
-                         "repair links or boot the missing nodes; if they are dead for good: krgadm cluster recover"});
+        found.push_back(
+            {"KRG_NO_QUORUM",
+             Severity::error,
+             "no majority of the view is within reach",
+             {fmt::format("{} of {} votes within reach", c.votes, c.quorum), fmt::format("members {}", id_list(c.members))},
+             "repair links or boot the missing nodes; if they are dead for good: krgadm cluster recover"});
     if (c.members.size() == 2 && !c.witness)
-        found.push_back({"KRG_TWO_NODES_NO_WITNESS", Severity::warning,
+        found.push_back({"KRG_TWO_NODES_NO_WITNESS",
+                         Severity::warning,
                          "two nodes and no witness: if either fails, the other stops too",
                          {fmt::format("members {}, no tie-break vote", id_list(c.members))},
                          "add a third node, or create the cluster with a witness file (kerrighed.conf, witness)"});
@@ -80,16 +88,25 @@ void check_nodes(const Picture& p, Findings& found) {
         const std::string show = fmt::format("krgadm node show {}", node.id);
         if (node.member && !node.self && !node.reachable) {
             const std::string ago = node.heard_ms_ago ? duration(*node.heard_ms_ago) + " ago" : "never";
-            found.push_back({"KRG_NODE_UNREACHABLE", Severity::warning, fmt::format("{} does not answer", node.name()),
-                             {fmt::format("node {}: last heard {}", node.id, ago)}, show});
+            found.push_back({"KRG_NODE_UNREACHABLE",
+                             Severity::warning,
+                             fmt::format("{} does not answer", node.name()),
+                             {fmt::format("node {}: last heard {}", node.id, ago)},
+                             show});
         }
         if (node.member && node.draining)
-            found.push_back({"KRG_NODE_DRAINING", Severity::warning, fmt::format("{} is leaving", node.name()),
-                             {fmt::format("node {}: gets nothing new", node.id)}, show});
+            found.push_back({"KRG_NODE_DRAINING",
+                             Severity::warning,
+                             fmt::format("{} is leaving", node.name()),
+                             {fmt::format("node {}: gets nothing new", node.id)},
+                             show});
         if (!node.member && node.reason == KRG_REASON_LOST) {
             const std::string since = node.down_ms_ago ? fmt::format(" for {}", duration(*node.down_ms_ago)) : "";
-            found.push_back({"KRG_NODE_DOWN", Severity::warning, fmt::format("{} is down{}", node.name(), since),
-                             {fmt::format("node {}: {}", node.id, reason_phrase(node.reason))}, show});
+            found.push_back({"KRG_NODE_DOWN",
+                             Severity::warning,
+                             fmt::format("{} is down{}", node.name(), since),
+                             {fmt::format("node {}: {}", node.id, reason_phrase(node.reason))},
+                             show});
         }
     }
 }
@@ -98,28 +115,35 @@ void check_links(const Picture& p, Findings& found) {
     if (!p.cluster.in_cluster()) return;
     for (const auto& link : p.links) {
         if (!link.present || !link.running) {
-            found.push_back({"KRG_LINK_DOWN", Severity::warning, fmt::format("link {} is down", link.name),
+            found.push_back({"KRG_LINK_DOWN",
+                             Severity::warning,
+                             fmt::format("link {} is down", link.name),
                              {link.present ? fmt::format("{}: no carrier, or switched off", link.name)
                                            : fmt::format("{}: no such device", link.name)},
                              fmt::format("ip link show {}", link.name)});
             continue;
         }
         if (!link.bearer)
-            found.push_back({"KRG_LINK_NO_BEARER", Severity::warning, fmt::format("no TIPC bearer on {}", link.name),
+            found.push_back({"KRG_LINK_NO_BEARER",
+                             Severity::warning,
+                             fmt::format("no TIPC bearer on {}", link.name),
                              {fmt::format("{}: running, but carries nothing", link.name)},
                              "krgadm cluster leave, then krgadm cluster join --wait"});
         if (!link.filtering)
-            found.push_back({"KRG_LINK_UNPROTECTED", Severity::error,
+            found.push_back({"KRG_LINK_UNPROTECTED",
+                             Severity::error,
                              fmt::format("unencrypted frames are not dropped on {}", link.name),
                              {fmt::format("{}: no ingress filter", link.name)},
                              "krgadm cluster leave, then krgadm cluster join --wait; see dmesg"});
         if (link.plaintext_dropped != 0)
-            found.push_back({"KRG_PLAINTEXT_DROPPED", Severity::warning,
+            found.push_back({"KRG_PLAINTEXT_DROPPED",
+                             Severity::warning,
                              fmt::format("unencrypted TIPC frames arrive on {}", link.name),
                              {fmt::format("{}: {} frames dropped", link.name, link.plaintext_dropped)},
                              fmt::format("find out who sends them: tcpdump -e -i {} ether proto 0x88ca", link.name)});
         if (link.hello_bad != 0)
-            found.push_back({"KRG_BAD_HELLO", Severity::warning,
+            found.push_back({"KRG_BAD_HELLO",
+                             Severity::warning,
                              fmt::format("hello frames with a wrong key or format arrive on {}", link.name),
                              {fmt::format("{}: {} frames refused", link.name, link.hello_bad)},
                              "dmesg names the sender; another key, or another cluster's node on this network"});
@@ -129,8 +153,11 @@ void check_links(const Picture& p, Findings& found) {
 void check_messages(const Picture& p, Findings& found) {
     for (const auto& entry : p.stats) {
         if (entry.name != "bad_messages" || entry.value == 0) continue;
-        found.push_back({"KRG_BAD_MESSAGES", Severity::warning, "malformed or forged messages arrived",
-                         {fmt::format("{} messages refused", entry.value)}, "krgadm stats; dmesg names the peers"});
+        found.push_back({"KRG_BAD_MESSAGES",
+                         Severity::warning,
+                         "malformed or forged messages arrived",
+                         {fmt::format("{} messages refused", entry.value)},
+                         "krgadm stats; dmesg names the peers"});
     }
 }
 

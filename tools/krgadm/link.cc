@@ -105,8 +105,9 @@ Exit stats_show(Context& context, const std::string& name, std::optional<NodeId>
     Table table({"NAME", "MESSAGE", ">PEER", ">VALUE", ">MEAN-US", ">P50-US", ">P99-US"});
     for (const auto& e : entries) {
         const bool histogram = !e.buckets.empty() && e.value > 0;
-        table.row({e.name, e.message.empty() ? "-" : e.message, e.peer != 0 ? std::to_string(e.peer) : "-", std::to_string(e.value),
-                   histogram ? std::to_string(e.sum_us / e.value) : "-", histogram ? fmt::format("<{}", e.percentile_us(50)) : "-",
+        table.row({e.name, e.message.empty() ? "-" : e.message, e.peer != 0 ? std::to_string(e.peer) : "-",
+                   std::to_string(e.value), histogram ? std::to_string(e.sum_us / e.value) : "-",
+                   histogram ? fmt::format("<{}", e.percentile_us(50)) : "-",
                    histogram ? fmt::format("<{}", e.percentile_us(99)) : "-"});
     }
     table.print(context.out);

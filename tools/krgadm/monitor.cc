@@ -28,7 +28,8 @@ public:
             context_.out << json.dump() << '\n' << std::flush;
             return;
         }
-        if (timestamps_ && time_ns != 0) context_.out << fmt::format("{}.{:03} ", time_ns / 1000000000, time_ns / 1000000 % 1000);
+        if (timestamps_ && time_ns != 0)
+            context_.out << fmt::format("{}.{:03} ", time_ns / 1000000000, time_ns / 1000000 % 1000);
         context_.out << verb << ' ' << object;
         for (const auto& [key, value] : fields) context_.out << ' ' << key << '=' << text(value);
         context_.out << '\n' << std::flush;
@@ -63,7 +64,8 @@ void print_picture(Context& context, Printer& printer) {
                   {"node", c.node_id},
                   {"quorum", c.has_quorum}});
     for (const auto& node : p.nodes)
-        printer.line("exists", "node", {{"id", node.id}, {"host", node.host}, {"state", node.state()}, {"incarnation", hex64(node.incarnation)}});
+        printer.line("exists", "node",
+                     {{"id", node.id}, {"host", node.host}, {"state", node.state()}, {"incarnation", hex64(node.incarnation)}});
     for (const auto& link : p.links)
         printer.line("exists", "link", {{"name", link.name}, {"running", link.running}, {"bearer", link.bearer}});
     printer.line("exists", "-", {});
@@ -83,8 +85,10 @@ void print_event(Printer& printer, const Event& e) {
         break;
     case KRG_EVENT_KIND_VIEW_PREPARE:
     case KRG_EVENT_KIND_VIEW_COMMIT:
-        printer.line("change", "cluster",
-                     {{"event", event_name(e.kind)}, {"state", state_name(e.state)}, {"epoch", e.epoch}, {"members", e.members}}, e.time_ns);
+        printer
+            .line("change", "cluster",
+                  {{"event", event_name(e.kind)}, {"state", state_name(e.state)}, {"epoch", e.epoch}, {"members", e.members}},
+                  e.time_ns);
         break;
     case KRG_EVENT_KIND_LINK_UP:
     case KRG_EVENT_KIND_LINK_DOWN: {

@@ -62,16 +62,17 @@ Exit remove_node(Context& context, Removal how, const std::string& who, std::opt
     const char* verb = how == Removal::evict ? "evict" : "drain";
     const Picture picture = take_cluster_picture(context);
     const NodeInfo& node = find_node(picture, who);
-    if (node.self)
-        throw Error(Exit::usage, fmt::format("cannot {} this node itself", verb), "krgadm cluster leave");
+    if (node.self) throw Error(Exit::usage, fmt::format("cannot {} this node itself", verb), "krgadm cluster leave");
     if (!node.member)
-        throw Error(Exit::no_object, fmt::format("{} (node {}) is no member: {}", node.name(), node.id,
-                                                 reason_phrase(node.reason)), "krgadm node list");
+        throw Error(Exit::no_object,
+                    fmt::format("{} (node {}) is no member: {}", node.name(), node.id, reason_phrase(node.reason)),
+                    "krgadm node list");
     ask_removal(context, how, node.id);
     if (wait) {
         Client client = context.client();
         wait_until(context, fmt::format("waiting for {} to be out", node.name()), *wait,
-                   how == Removal::evict ? "krgadm health --detail" : fmt::format("krgadm node evict {} does not wait", node.id),
+                   how == Removal::evict ? "krgadm health --detail"
+                                         : fmt::format("krgadm node evict {} does not wait", node.id),
                    [&] { return !is_member(client, node.id); });
     }
     const char* past = how == Removal::evict ? (wait ? "evicted" : "evicting") : (wait ? "drained" : "draining");
@@ -173,7 +174,8 @@ Exit node_show(Context& context, const std::string& who) {
         context.out << fmt::format("reason  {}{}\n", reason_phrase(node.reason),
                                    node.down_ms_ago ? ", " + duration(*node.down_ms_ago) + " ago" : "");
     if (!node.self)
-        context.out << fmt::format("heard   {} ago   lease acknowledged {} ago\n", ago(node.heard_ms_ago), ago(node.acked_ms_ago));
+        context.out << fmt::format("heard   {} ago   lease acknowledged {} ago\n", ago(node.heard_ms_ago),
+                                   ago(node.acked_ms_ago));
     context.out << fmt::format("life    incarnation {}", hex64(node.incarnation));
     if (node.tipc_addr) context.out << fmt::format("   tipc address {:x}", *node.tipc_addr);
     context.out << '\n';
@@ -232,7 +234,8 @@ Exit nodes_add(Context& context, const NodeSelection& selection, Seconds wait) {
     };
     const std::string what = wanted.empty() ? fmt::format("waiting for {} members", total)
                                             : fmt::format("waiting for nodes {}", id_list(wanted));
-    wait_until(context, what, wait, "on each machine that is to come: krgadm cluster join (or systemctl start kerrighed)", arrived);
+    wait_until(context, what, wait, "on each machine that is to come: krgadm cluster join (or systemctl start kerrighed)",
+               arrived);
     say_members(context, "nodes add", fmt::format("members {}", id_list(client.cluster().members)));
     return Exit::done;
 }
@@ -257,7 +260,8 @@ Exit nodes_del(Context& context, const NodeSelection& selection, Seconds wait) {
         const std::size_t have = picture.cluster.members.size();
         const std::size_t count = selection.count > 0 ? selection.count : have - std::min<std::size_t>(selection.total, have);
         if (count > others.size())
-            throw Error(Exit::usage, fmt::format("cannot remove {} of {} nodes", count, have), "this node stays: krgadm cluster leave");
+            throw Error(Exit::usage, fmt::format("cannot remove {} of {} nodes", count, have),
+                        "this node stays: krgadm cluster leave");
         leaving.erase(leaving.begin(), leaving.end() - static_cast<std::ptrdiff_t>(count));
     }
 

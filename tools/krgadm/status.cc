@@ -84,15 +84,13 @@ void print_status(std::ostream& out, const Picture& p, const Health& health) {
         if (!c.last_error.empty()) out << fmt::format("reason  {}\n", c.last_error);
     } else {
         out << fmt::format("cluster {}   epoch {}   health {}\n", c.name, c.epoch, health_words(health));
-        out << fmt::format("nodes   {}   quorum {} ({}/{})   members {}\n", node_words(p), c.has_quorum ? "yes" : "no",
-                           c.votes, c.members.size() + (c.witness && c.members.size() % 2 == 0 ? 1 : 0),
-                           id_list(c.members));
+        out << fmt::format("nodes   {}   quorum {} ({}/{})   members {}\n", node_words(p), c.has_quorum ? "yes" : "no", c.votes,
+                           c.members.size() + (c.witness && c.members.size() % 2 == 0 ? 1 : 0), id_list(c.members));
         out << fmt::format("this    {} (node {})   {}   lease {}\n", c.host, c.node_id, state_name(c.state),
                            c.lease_left_ms > 0 ? fmt::format("{} ms of {} left", c.lease_left_ms, c.lease_ms) : "out");
     }
     if (!health.findings.empty())
-        out << fmt::format("action  {}   (man krg-health, {})\n", health.findings.front().action,
-                           health.findings.front().code);
+        out << fmt::format("action  {}   (man krg-health, {})\n", health.findings.front().action, health.findings.front().code);
 }
 
 Exit exit_of(const Picture& p) { return p.loaded && p.cluster.state != KRG_NODE_STATE_OUT ? Exit::done : Exit::not_running; }

@@ -24,9 +24,7 @@ public:
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
-    [[nodiscard]] milliseconds elapsed() const {
-        return std::chrono::duration_cast<milliseconds>(context_.now() - start_);
-    }
+    [[nodiscard]] milliseconds elapsed() const { return std::chrono::duration_cast<milliseconds>(context_.now() - start_); }
 
     void show() {
         if (elapsed() < quiet) return;

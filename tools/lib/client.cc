@@ -95,7 +95,7 @@ StatsEntry parse_stats(const Attributes& a) {
     return e;
 }
 
-template <typename Parse>
+template<typename Parse>
 auto parse_all(const std::vector<Message>& replies, std::uint8_t command, Parse parse) {
     std::vector<decltype(parse(Attributes({})))> all;
     for (const auto& reply : replies)
@@ -151,8 +151,8 @@ std::vector<NodeInfo> Client::nodes() {
 }
 
 NodeInfo Client::node(NodeId id) {
-    const auto all = parse_all(transport_->exchange(Request(KRG_CMD_NODE_GET).put_u16(KRG_A_NODE_ID, id)),
-                               KRG_CMD_NODE_GET, parse_node);
+    const auto all = parse_all(transport_->exchange(Request(KRG_CMD_NODE_GET).put_u16(KRG_A_NODE_ID, id)), KRG_CMD_NODE_GET,
+                               parse_node);
     if (all.empty()) throw std::runtime_error("the kernel answered node-get with nothing");
     return all.front();
 }

@@ -33,7 +33,7 @@ std::string_view trim(std::string_view text) {
     return text.substr(first, text.find_last_not_of(blank) - first + 1);
 }
 
-template <typename Number>
+template<typename Number>
 Number to_number(std::string_view text, std::uint64_t low, std::uint64_t high) {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -54,7 +54,8 @@ std::string to_name(std::string_view text, std::size_t longest) {
     });
     if (text.empty() || text.size() > longest || !harmless || text.front() == '-' || text.front() == '.')
         throw BadValue{fmt::format("must have 1 to {} letters, digits, dots, dashes or underscores, and start with "
-                                   "no dot or dash", longest)};
+                                   "no dot or dash",
+                                   longest)};
     return std::string(text);
 }
 

@@ -26,7 +26,9 @@ enum class Exit : int {
 class Error : public std::runtime_error {
 public:
     Error(Exit code, const std::string& what, std::string action = "")
-        : std::runtime_error(what), code_(code), action_(std::move(action)) {}
+        : std::runtime_error(what),
+          code_(code),
+          action_(std::move(action)) {}
 
     [[nodiscard]] Exit code() const { return code_; }
     [[nodiscard]] const std::string& action() const { return action_; }

@@ -63,8 +63,9 @@ void check_permissions(const std::string& path, int fd) {
     struct stat info {};
     if (fstat(fd, &info) != 0) throw Error(Exit::failed, fmt::format("cannot look at {}: {}", path, std::strerror(errno)));
     if ((info.st_mode & 077) != 0)
-        throw Error(Exit::failed, fmt::format("key file {} can be read or written by others (mode {:04o})", path,
-                                              static_cast<unsigned>(info.st_mode & 07777)),
+        throw Error(Exit::failed,
+                    fmt::format("key file {} can be read or written by others (mode {:04o})", path,
+                                static_cast<unsigned>(info.st_mode & 07777)),
                     fmt::format("chmod 600 {}; if somebody may have read it, make a new key on all nodes", path));
 }
 

@@ -20,12 +20,13 @@
 namespace krg {
 
 NetlinkError::NetlinkError(int error, const std::string& text)
-    : std::runtime_error(text.empty() ? std::strerror(error) : text), error_(error), has_text_(!text.empty()) {}
+    : std::runtime_error(text.empty() ? std::strerror(error) : text),
+      error_(error),
+      has_text_(!text.empty()) {}
 
 void Request::Free::operator()(nl_msg* message) const { nlmsg_free(message); }
 
-Request::Request(std::uint8_t command, bool dump)
-    : command_(command), dump_(dump), message_(nlmsg_alloc()) {
+Request::Request(std::uint8_t command, bool dump) : command_(command), dump_(dump), message_(nlmsg_alloc()) {
     if (!message_ || !nlmsg_put(message_.get(), NL_AUTO_PORT, NL_AUTO_SEQ, NLMSG_MIN_TYPE, 0, 0)) throw std::bad_alloc();
 }
 

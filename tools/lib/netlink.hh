@@ -40,7 +40,8 @@ private:
 class NoFamily : public std::runtime_error {
 public:
     explicit NoFamily(const std::string& family)
-        : std::runtime_error("the kernel has no netlink family " + family), family_(family) {}
+        : std::runtime_error("the kernel has no netlink family " + family),
+          family_(family) {}
 
     [[nodiscard]] const std::string& family() const { return family_; }
 

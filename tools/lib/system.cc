@@ -112,8 +112,7 @@ public:
         for (;;) {
             sockaddr_tipc address{};
             socklen_t length = sizeof(address);
-            if (getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
-                address.addr.id.node != 0)
+            if (getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.addr.id.node != 0)
                 return address.addr.id.node;
             if (std::chrono::steady_clock::now() >= end) return 0;
             std::this_thread::sleep_for(std::chrono::milliseconds(50));

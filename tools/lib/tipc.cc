@@ -93,8 +93,7 @@ Tipc::Note Tipc::read_note() {
 }
 
 void Tipc::write_note(const Note& note) {
-    const nlohmann::json json{
-        {"fingerprint", note.fingerprint}, {"identity", note.identity}, {"bearers", note.bearers}};
+    const nlohmann::json json{{"fingerprint", note.fingerprint}, {"identity", note.identity}, {"bearers", note.bearers}};
     system_.write_note(note_name, json.dump() + "\n");
 }
 
