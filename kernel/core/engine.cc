@@ -80,6 +80,7 @@ void Engine::after_event() {
     if (now_ >= next_renew_) {
         next_renew_ = now_ + params().renew_ms;
         if (in_view()) {
+            if (witness_new_) send(KRG_MBR_WITNESS, close(open(MsgType::WitnessNew)));
             renew_all();
             repeat_requests();
         } else {
@@ -100,7 +101,7 @@ Ms Engine::deadline() const {
     if (state_ == KRG_MBR_IDLE || state_ == KRG_MBR_FAILED) return never;
     Ms at = next_renew_;
     if (state_ == KRG_MBR_JOINING) return sooner(at, join_deadline_);
-    at = sooner(at, next_review_);
+    if (phase_ == Phase::Idle) at = sooner(at, next_review_);
     if (state_ == KRG_MBR_SERVING) at = sooner(at, lease_until_);
     if (state_ == KRG_MBR_PREPARING && hold_until_ > now_) at = sooner(at, hold_until_);
     if (phase_ != Phase::Idle) at = sooner(at, phase_deadline_);
@@ -119,7 +120,8 @@ void Engine::create(u64 cluster_id) {
     value_.params = cfg_.params;
     KRG_CHECK(value_.add(cfg_.self, cfg_.incarnation, 0));
     install(value_, now_, now_);
-    if (cfg_.params.witness) send(KRG_MBR_WITNESS, close(open(MsgType::WitnessNew)));
+    witness_new_ = cfg_.params.witness;
+    next_renew_ = now_;
 }
 
 void Engine::join(Ms give_up_after) {
@@ -133,6 +135,12 @@ void Engine::peer_up(NodeId node, u64 incarnation) {
     if (!known(node) || node == cfg_.self || !incarnation) return;
     Peer& p = peer(node);
     if (p.connected && p.conn_incarnation == incarnation) return;
+    if (p.conn_incarnation != incarnation) { // a new life: nothing that was heard of the old one counts
+        p.down_since = p.heard_at = p.hears_us = 0;
+        p.stamp = 0;
+        p.reset_seen = p.wants_epoch = false;
+        p.join_incarnation = 0;
+    }
     p.connected = true;
     p.conn_incarnation = incarnation;
     const krg_mbr_member* m = view_.find(node);
@@ -231,6 +239,10 @@ void Engine::message(NodeId from, u64 incarnation, const u8* data, u32 length) {
 
 /// From a member of the current view (or the witness), same cluster.
 void Engine::dispatch(NodeId from, const Header& h, Reader& r) {
+    if (from == KRG_MBR_WITNESS && h.type == MsgType::WitnessNew) {
+        witness_new_ = false;
+        return;
+    }
     if (from == KRG_MBR_WITNESS && h.type != MsgType::P1b && h.type != MsgType::P2b && h.type != MsgType::Nack) return r.fail();
     switch (h.type) {
     case MsgType::Renew: on_renew(from, h, r); break;

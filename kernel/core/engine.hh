@@ -153,6 +153,7 @@ private:
     void on_nack(NodeId from, Reader& r);
     void promise_from(NodeId from);
     void accepted_by(NodeId from, Ms hold, Ms hold_all);
+    void accept_last();
     void decide();
     void give_up_ballot(Ms pause);
     [[nodiscard]] bool tally(bool accepted) const;
@@ -191,6 +192,7 @@ private:
     krg_mbr_config cfg_;
     enum krg_mbr_state state_ = KRG_MBR_IDLE;
     bool over_ = false;
+    bool witness_new_ = false; // we created the cluster, and the witness has not confirmed it
     Ms now_ = 0;
     u64 rng_;
     krg_mbr_stats stats_{};

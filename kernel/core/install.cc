@@ -68,6 +68,7 @@ void Engine::install(const View& v, Ms hold_until, Ms hold_all_until) {
         if (!view_.has(m.node, m.incarnation)) {
             // New to us: it has suspect_ms to be heard, and nothing is held against it.
             p.heard_at = p.hears_us = now_;
+            p.down_since = 0;
             p.stamp = 0;
             p.returned = false;
             p.requests = p.own_requests = 0;

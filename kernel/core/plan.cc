@@ -120,9 +120,12 @@ bool Engine::plan_differs() const {
     return false;
 }
 
+/// Evidence whose stability is waited for: also who is alive, and that a quorum is in reach. Whoever was alone for long and
+/// hears the others again must not act on what it thought of them before.
 u64 Engine::plan_hash() const {
     u64 h = mix(u64(epoch_wanted()) | u64(stalled()) << 1 | u64(plan_needed_) << 2, view_.epoch);
-    for (u32 w = 0; w < plan_.word_count(); w++) h = mix(h, plan_.words()[w]);
+    h = mix(h, view_.decided_by(reachable_members(), true));
+    for (u32 w = 0; w < plan_.word_count(); w++) h = mix(mix(h, plan_.words()[w]), alive_.words()[w]);
     plan_.each([&](NodeId n) { h = mix(h, peer(n).requests | (view_.find(n) ? 0 : peer(n).join_incarnation << 8)); });
     return h;
 }

@@ -16,6 +16,9 @@ void Engine::propose() {
     if (view_.count() == 1 && (peer(cfg_.self).requests & u8(RequestKind::Leave)))
         return over(KRG_MBR_ACT_LEFT, KRG_MBR_R_LEFT, 0);
     if (!view_.decided_by(reachable_members(), true) || plan_.empty()) return;
+    plan_dirty_ = true;
+    review();  // on what is known now, not at the last look
+    if (!plan_needed_ || now_ < plan_since_ + plan_delay()) return;
     stats_.proposals++;
     bool fast = cfg_.self == view_.lowest() && promised_.none() && !fast_used_ && plan_plain_;
     has_best_ = false;
@@ -140,6 +143,7 @@ void Engine::start_phase_two() {
     if (state_ == KRG_MBR_FAILED) return;
     phase_ = Phase::Two;
     value_hold_ = value_hold_all_ = now_;
+    promised_ = ballot_;
     Writer w = open(MsgType::P2a);
     w.put64(view_.epoch + 1);
     put_ballot(w, ballot_);
@@ -147,9 +151,26 @@ void Engine::start_phase_two() {
     u32 length = close(w);
     send_to_members(length);
     ask_witness(length);
+    accept_last();
+}
+
+/**
+ * The proposer is an acceptor too, but accepts only when its vote is the last
+ * one missing: a ballot that reaches nobody then binds nobody, and does not
+ * freeze its own proposer.
+ */
+void Engine::accept_last() {
+    Peer& self = peer(cfg_.self);
+    self.has_accepted = true;
+    if (!tally(true)) {
+        self.has_accepted = false;
+        return;
+    }
     Ms hold = 0, hold_all = 0;
     accept(ballot_, value_, hold, hold_all);
-    accepted_by(cfg_.self, hold, hold_all);
+    value_hold_ = later(value_hold_, now_ + hold);
+    value_hold_all_ = later(value_hold_all_, now_ + hold_all);
+    decide();
 }
 
 void Engine::on_p2b(NodeId from, Reader& r) {
@@ -167,7 +188,7 @@ void Engine::accepted_by(NodeId from, Ms hold, Ms hold_all) {
         peer(from).has_accepted = true;
     value_hold_ = later(value_hold_, now_ + hold);
     value_hold_all_ = later(value_hold_all_, now_ + hold_all);
-    if (tally(true)) decide();
+    accept_last();
 }
 
 void Engine::on_nack(NodeId from, Reader& r) {
@@ -184,6 +205,7 @@ void Engine::give_up_ballot(Ms pause) {
     phase_ = Phase::Idle;
     retry_at_ = now_ + pause;
     plan_dirty_ = true;
+    next_review_ = now_ + 1;  // what was seen during the ballot has not been looked at
 }
 
 void Engine::decide() {

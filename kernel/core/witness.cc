@@ -91,10 +91,15 @@ int witness_step(u8* state, u32* state_length, u32 room, u64 cluster_id, const u
     Header h;
     h.get(r);
     if (!r.ok() || h.version != KRG_MBR_VERSION || h.cluster_id != cluster_id) return -1;
-    if (h.type == MsgType::WitnessNew) {  // a new cluster takes the file over, whatever it held
+    if (h.type == MsgType::WitnessNew) { // a new cluster takes the file over, whatever it held; once
+        Writer w(reply, *reply_length);
+        h.epoch = 0;
+        h.put(w);
+        if (!r.complete()) return -1;
+        if (read_state(state, *state_length, s) && s.cluster_id == cluster_id) return finish(w, reply_length, false);
+        s = {};
         s.cluster_id = cluster_id;
-        *reply_length = 0;
-        return r.complete() && write_state(state, state_length, room, s) ? 1 : -1;
+        return write_state(state, state_length, room, s) ? finish(w, reply_length, true) : -1;
     }
     if (!read_state(state, *state_length, s) || s.cluster_id != cluster_id) return -1;
     if (h.type != MsgType::P1a && h.type != MsgType::P2a) return -1;
