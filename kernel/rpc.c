@@ -78,10 +78,10 @@ int krg_rpc_register(const struct krg_rpc_type *type)
 	if (rcu_access_pointer(rpc_slots[type->type].type))
 		err = -EEXIST;
 	else
+		err = krg_stats_type_add(type->type, type->name);
+	if (!err)
 		rcu_assign_pointer(rpc_slots[type->type].type, type);
 	mutex_unlock(&rpc_types_mutex);
-	if (!err)
-		krg_stats_name(type->type, type->name);
 	return err;
 }
 EXPORT_SYMBOL_GPL(krg_rpc_register);
@@ -93,7 +93,7 @@ void krg_rpc_unregister(const struct krg_rpc_type *type)
 	mutex_lock(&rpc_types_mutex);
 	if (rcu_access_pointer(slot->type) == type) {
 		RCU_INIT_POINTER(slot->type, NULL);
-		krg_stats_name(type->type, NULL);
+		krg_stats_type_remove(type->type);
 		synchronize_rcu();
 		/* Handlers are bounded in time: that is their contract. */
 		wait_event(rpc_types_idle, !atomic_read(&slot->users));

@@ -20,7 +20,6 @@ struct type_stats {
 
 struct cpu_stats {
 	u64 counter[KRG_ST_COUNTERS];
-	struct type_stats type[KRG_MSG_TYPE_MAX + 1];
 };
 
 struct peer_stats {
@@ -29,6 +28,8 @@ struct peer_stats {
 };
 
 static struct cpu_stats __percpu *krg_cpu_stats;
+/* Allocated when a type is registered for the first time, kept until the end. */
+static struct type_stats __percpu *krg_type_stats[KRG_MSG_TYPE_MAX + 1];
 static struct peer_stats *krg_peer_stats;	/* by node id */
 static const char *krg_type_name[KRG_MSG_TYPE_MAX + 1];
 
@@ -54,9 +55,9 @@ static unsigned int bucket_of(u64 us)
 	return us ? min_t(unsigned int, ilog2(us), KRG_STATS_BUCKETS - 1) : 0;
 }
 
-static bool type_ok(u16 type)
+static struct type_stats __percpu *type_of(u16 type)
 {
-	return type <= KRG_MSG_TYPE_MAX;
+	return type <= KRG_MSG_TYPE_MAX ? READ_ONCE(krg_type_stats[type]) : NULL;
 }
 
 static struct peer_stats *peer_of(u16 node)
@@ -71,17 +72,20 @@ void krg_stats_add(enum krg_stats_counter c, u64 n)
 
 void krg_stats_type_inc(u16 type, enum krg_stats_type_counter c)
 {
-	if (type_ok(type))
-		this_cpu_inc(krg_cpu_stats->type[type].counter[c]);
+	struct type_stats __percpu *t = type_of(type);
+
+	if (t)
+		this_cpu_inc(t->counter[c]);
 }
 
 void krg_stats_tx(u16 node, u16 type, u32 bytes)
 {
+	struct type_stats __percpu *t = type_of(type);
 	struct peer_stats *p = peer_of(node);
 
-	if (type_ok(type)) {
-		this_cpu_inc(krg_cpu_stats->type[type].counter[KRG_ST_TX]);
-		this_cpu_add(krg_cpu_stats->type[type].counter[KRG_ST_TX_BYTES], bytes);
+	if (t) {
+		this_cpu_inc(t->counter[KRG_ST_TX]);
+		this_cpu_add(t->counter[KRG_ST_TX_BYTES], bytes);
 	}
 	if (p) {
 		atomic64_inc(&p->tx);
@@ -91,11 +95,12 @@ void krg_stats_tx(u16 node, u16 type, u32 bytes)
 
 void krg_stats_rx(u16 node, u16 type, u32 bytes)
 {
+	struct type_stats __percpu *t = type_of(type);
 	struct peer_stats *p = peer_of(node);
 
-	if (type_ok(type)) {
-		this_cpu_inc(krg_cpu_stats->type[type].counter[KRG_ST_RX]);
-		this_cpu_add(krg_cpu_stats->type[type].counter[KRG_ST_RX_BYTES], bytes);
+	if (t) {
+		this_cpu_inc(t->counter[KRG_ST_RX]);
+		this_cpu_add(t->counter[KRG_ST_RX_BYTES], bytes);
 	}
 	if (p) {
 		atomic64_inc(&p->rx);
@@ -105,14 +110,15 @@ void krg_stats_rx(u16 node, u16 type, u32 bytes)
 
 void krg_stats_latency(u16 node, u16 type, u64 ns)
 {
+	struct type_stats __percpu *t = type_of(type);
 	struct peer_stats *p = peer_of(node);
 	u64 us = div_u64(ns, NSEC_PER_USEC);
 	unsigned int b = bucket_of(us);
 
-	if (type_ok(type)) {
-		this_cpu_inc(krg_cpu_stats->type[type].counter[KRG_ST_CALLS]);
-		this_cpu_add(krg_cpu_stats->type[type].counter[KRG_ST_LATENCY_US], us);
-		this_cpu_inc(krg_cpu_stats->type[type].latency[b]);
+	if (t) {
+		this_cpu_inc(t->counter[KRG_ST_CALLS]);
+		this_cpu_add(t->counter[KRG_ST_LATENCY_US], us);
+		this_cpu_inc(t->latency[b]);
 	}
 	if (p) {
 		atomic64_inc(&p->calls);
@@ -130,24 +136,35 @@ void krg_stats_reset_of(u16 node)
 		atomic64_inc(&p->resets);
 }
 
-void krg_stats_name(u16 type, const char *name)
+int krg_stats_type_add(u16 type, const char *name)
 {
-	if (type_ok(type))
-		WRITE_ONCE(krg_type_name[type], name);
+	if (!type_of(type)) {
+		krg_type_stats[type] = alloc_percpu(struct type_stats);
+		if (!krg_type_stats[type])
+			return -ENOMEM;
+	}
+	WRITE_ONCE(krg_type_name[type], name);
+	return 0;
+}
+
+void krg_stats_type_remove(u16 type)
+{
+	WRITE_ONCE(krg_type_name[type], NULL);
 }
 
 bool krg_stats_get_type(u16 type, struct krg_stats_type *out)
 {
+	struct type_stats __percpu *stats = type_of(type);
 	u64 any = 0;
 	int cpu, i;
 
-	if (!type_ok(type))
+	if (!stats)
 		return false;
 	memset(out, 0, sizeof(*out));
 	out->type = type;
 	out->name = READ_ONCE(krg_type_name[type]);
 	for_each_possible_cpu(cpu) {
-		const struct type_stats *t = &per_cpu_ptr(krg_cpu_stats, cpu)->type[type];
+		const struct type_stats *t = per_cpu_ptr(stats, cpu);
 
 		for (i = 0; i < KRG_ST_TYPE_COUNTERS; i++)
 			any |= out->counter[i] += READ_ONCE(t->counter[i]);
@@ -207,6 +224,10 @@ int krg_stats_init(void)
 
 void krg_stats_exit(void)
 {
+	int i;
+
+	for (i = 0; i <= KRG_MSG_TYPE_MAX; i++)
+		free_percpu(krg_type_stats[i]);
 	free_percpu(krg_cpu_stats);
 	kvfree(krg_peer_stats);
 }

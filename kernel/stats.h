@@ -66,7 +66,9 @@ void krg_stats_rx(u16 node, u16 type, u32 bytes);
 void krg_stats_type_inc(u16 type, enum krg_stats_type_counter c);
 void krg_stats_latency(u16 node, u16 type, u64 ns);
 void krg_stats_reset_of(u16 node);
-void krg_stats_name(u16 type, const char *name);	/* a type was registered; the name must stay */
+/** A type is registered; @name must stay until it is removed. Serialised by the caller. */
+int krg_stats_type_add(u16 type, const char *name);
+void krg_stats_type_remove(u16 type);	/* its counters stay, without a name */
 
 /** Copies; false: never used (nothing to show). */
 bool krg_stats_get_type(u16 type, struct krg_stats_type *out);
