@@ -30,7 +30,7 @@ TEST(MembershipFailure, A_reset_of_the_connection_shortens_the_suspicion) {
     u64 crashed = w.now(), before = w.epoch(1);
     w.crash(3);
     ASSERT_TRUE(w.until(5000, [&] { return w.epoch(1) > before; }));
-    EXPECT_LE(w.now(), crashed + suspect);
+    EXPECT_LE(w.now(), crashed + 1200);
 }
 
 TEST(MembershipFailure, The_lowest_node_crashes_and_the_next_one_proposes) {
@@ -68,7 +68,7 @@ TEST(MembershipFailure, Without_a_quorum_the_lease_runs_out_and_the_node_suspend
     w.run(5000);
     u64 cut = w.now();
     w.cut({3}, {1, 2});
-    w.run(lease - 251);
+    w.run(lease - 510);  // the newest acknowledged renewal is at most two intervals old
     EXPECT_TRUE(w.serving(3)) << "its lease still runs";
     ASSERT_TRUE(w.until(1000, [&] { return !w.serving(3); }));
     EXPECT_LE(w.now(), cut + lease + 5);
