@@ -277,7 +277,8 @@ void Engine::stranger(NodeId from, u64 incarnation, const Header& h, Reader& r) 
         return;
     }
     stats_.stale_messages++;
-    if (!in_view() || h.cluster_id != view_.cluster_id || h.type == MsgType::NotMember) return;
+    if (!in_view() || h.cluster_id != view_.cluster_id) return;
+    if (h.type == MsgType::NotMember) return on_not_member(from, h, r);
     if (h.type == MsgType::Decide) {  // a view whose members we do not know yet
         on_decide(from, r);
     } else if (h.epoch > view_.epoch) {

@@ -110,6 +110,7 @@ private:
 
     // renew.cc
     void renew_all();
+    void ask_strangers();
     void renew(NodeId node);
     void on_renew(NodeId from, const Header& h, Reader& r);
     void acknowledge(Peer& p, Ms stamp);

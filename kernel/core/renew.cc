@@ -12,6 +12,16 @@ void Engine::renew_all() {
     for (u32 i = 0; i < view_.count(); i++)
         if (view_.members()[i].node != cfg_.self) renew(view_.members()[i].node);
     if (view_.count() == 1) recompute_lease();
+    if (state_ == KRG_MBR_SUSPENDED) ask_strangers();
+}
+
+/// Everybody who could tell this node that it was removed may have a new incarnation by now, which it takes for a stranger.
+void Engine::ask_strangers() {
+    u32 length = close(open(MsgType::Behind));
+    for (u32 n = 1; n <= cfg_.max_nodes; n++) {
+        const Peer& p = peer_[n];
+        if (p.connected && !is_member(static_cast<NodeId>(n), p.conn_incarnation)) send(static_cast<NodeId>(n), length);
+    }
 }
 
 void Engine::renew(NodeId node) {
