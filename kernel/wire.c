@@ -5,6 +5,7 @@
  * decided elsewhere.
  */
 #ifdef __KERNEL__
+#include <asm/byteorder.h>
 #include <linux/build_bug.h>
 #include <linux/string.h>
 #else
