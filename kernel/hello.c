@@ -9,7 +9,7 @@
  *	ASK		broadcast twice a second: cluster, node id, incarnation, nonce,
  *			and a proof of the cluster key over all of it
  *	WELCOME		from a member, with the nonce and its own proof: go on
- *	REFUSED		from a member: the reason
+ *	REFUSED		from a member: the reason. "No quorum" is not final: ask again
  *
  * A member answers an ASK for its own cluster. It also answers one for another
  * cluster, because a mistyped name deserves a better end than a timeout.
@@ -67,6 +67,7 @@ static struct {
 	u8 nonce[16];
 	u8 doubt;			/* reason of an answer without proof, 0: none */
 	u16 doubt_node;
+	u16 wait_node;			/* a member that cannot let anybody in now: no quorum */
 	char doubt_host[KRG_WIRE_HOST_SIZE];
 	u16 welcome;			/* node id of who welcomed us */
 } hello_ask;
@@ -145,10 +146,8 @@ static void hello_answer(const struct krg_hello *h, int wire_err, const struct k
 	} else if (!hello_proved(w)) {
 		reason = KRG_NODE_R_KEY;
 		strscpy(text, "its cluster key is another one", sizeof(text));
-	} else if (answer == KRG_HELLO_YES) {
-		reason = 0;
 	}
-	if (reason)
+	if (reason && reason != KRG_MBR_R_NO_QUORUM)
 		hello_report(h, reason, text);
 	if (!__ratelimit(&hello_answers))
 		return;
@@ -201,7 +200,8 @@ static void hello_work_fn(struct work_struct *work)
 		strscpy(host, hello_ask.doubt_host, sizeof(host));
 		done = hello_finish();
 	} else if (hello_ask.until && time_after(jiffies, hello_ask.until)) {
-		why = KRG_MBR_R_TIMEOUT;
+		node = hello_ask.wait_node;
+		why = node ? KRG_MBR_R_NO_QUORUM : KRG_MBR_R_TIMEOUT;
 		done = hello_finish();
 	} else {
 		hello_broadcast();
@@ -226,6 +226,9 @@ static krg_hello_done hello_take_answer(const struct krg_hello *h, const struct 
 		if (h->type == KRG_HELLO_WELCOME) {
 			hello_ask.welcome = h->node;
 			wake_up_all(&hello_answered);
+		} else if (*why == KRG_MBR_R_NO_QUORUM) {
+			hello_ask.wait_node = h->node;	/* it may get it back: keep asking */
+			return NULL;
 		} else if (!*why) {
 			return NULL;
 		}

@@ -257,8 +257,13 @@ static enum krg_hello_answer node_judge(u16 node, const u8 *machine, u64 incarna
 
 	if (!snap)
 		return KRG_HELLO_SILENT;
-	if (!snap->view || snap->state != KRG_MBR_SERVING || !snap->has_quorum)
+	if (!snap->view || snap->state == KRG_MBR_FAILED)
 		goto out;
+	if (snap->state == KRG_MBR_SUSPENDED || !snap->has_quorum) {
+		*reason = KRG_MBR_R_NO_QUORUM;
+		answer = KRG_HELLO_NO;
+		goto out;
+	}
 	answer = KRG_HELLO_YES;
 	if (node > KRG_NODE_ID_MAX) {
 		*reason = KRG_MBR_R_ID_RANGE;
@@ -440,6 +445,8 @@ static void node_hello_done(u16 node, u8 why, const char *host)
 		snprintf(text, sizeof(text), "only cluster %s answers here", host);
 	else if (why == KRG_MBR_R_TIMEOUT)
 		strscpy(text, "no member of this cluster answers on the links", sizeof(text));
+	else if (why == KRG_MBR_R_NO_QUORUM)
+		strscpy(text, "the members that answer have no quorum", sizeof(text));
 	else
 		strscpy(text, krg_event_reason(why), sizeof(text));
 	spin_lock(&krg_node.lock);
@@ -625,6 +632,7 @@ int krg_node_create(const struct krg_node_config *cfg, bool force, struct netlin
 		NL_SET_ERR_MSG(extack, "cannot start the transport: is TIPC set up?");
 		goto down;
 	}
+	pr_info("unloading the module needs krgadm cluster leave first\n");
 	node_enter(KRG_NODE_PREPARING, 0, "creating cluster %s", cfg->cluster);
 	do
 		create.arg = get_random_u64();
@@ -649,6 +657,7 @@ int krg_node_join(const struct krg_node_config *cfg, u32 timeout_ms,
 	if (!err) {
 		node_join_timeout = timeout_ms;
 		node_join_started = jiffies;
+		pr_info("unloading the module needs krgadm cluster leave first\n");
 		node_enter(KRG_NODE_JOINING, 0, "joining cluster %s", cfg->cluster);
 		mod_delayed_work(krg_node.wq, &krg_node.join_work, 0);
 	}
