@@ -26,7 +26,7 @@ std::string kernel_command_line(const ClusterSpec& spec, int node) {
     // Warnings and worse reach the serial console (slow); everything reaches the krg.kmsg port.
     // The processor time a guest gets is not even: limits meant for real machines would cry wolf after a pause.
     std::string line = fmt::format("console=ttyS0 loglevel=5 panic=0 net.ifnames=0 random.trust_cpu=on no_timer_check "
-                                   "clocksource=tsc tsc=reliable pmtmr=0 initcall_blacklist=amd_pstate_init watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 "
+                                   "clocksource=tsc tsc=reliable nolapic_timer initcall_blacklist=amd_pstate_init watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 "
                                    "krg.node={}",
                                    node);
     if (spec.accelerator == "tcg") line += fmt::format(" tsc_early_khz={} lpj={}", tsc_khz(), tsc_khz() * 4);
@@ -92,7 +92,7 @@ std::vector<std::string> machine_command(const ClusterSpec& spec, int node, cons
     if (spec.machine_type == "microvm")
         argv.insert(argv.end(), {"-M", "microvm,acpi=on,pit=on,pic=on,rtc=on"});
     else
-        argv.insert(argv.end(), {"-M", spec.machine_type});
+        argv.insert(argv.end(), {"-M", spec.machine_type + ",hpet=off"});
     add_file_systems(argv, spec);
     add_network(argv, spec, node, wiring);
     return argv;
