@@ -14,11 +14,13 @@
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
-#include <linux/kstrtox.h>
-#include <linux/string.h>
+#include <linux/module.h>
+#include <linux/sched/task.h>
 
 #include "main.h"
 #include "symbols.h"
+
+#define KRG_ENDBR_SIZE	4
 
 /* Until it is resolved a call returns 0. Never happens: loading would have failed. */
 #define KRG_SYM_DEFINE(name, ret, args, why)				\
@@ -42,10 +44,18 @@ KRG_SYMBOLS(KRG_SYM_SETTER)
 #define KRG_SYM_ROW(name, ret, args, why)	{ #name, why, krg_sym_set_##name },
 static const struct krg_symbol krg_symbols[] = { KRG_SYMBOLS(KRG_SYM_ROW) };
 
-static int symbols_bootstrap(void)
+static char *symbol_demand;
+module_param(symbol_demand, charp, 0400);
+MODULE_PARM_DESC(symbol_demand, "one more function that must exist, to test what happens when it does not");
+
+unsigned long krg_symbol_address(const char *name)
+{
+	return krg_sym(kallsyms_lookup_name)(name);
+}
+
+static int symbols_bootstrap(unsigned long *probed)
 {
 	struct kprobe probe = { .symbol_name = krg_symbols[0].name };
-	unsigned long address;
 	int err;
 
 	err = register_kprobe(&probe);
@@ -54,48 +64,51 @@ static int symbols_bootstrap(void)
 		       krg_symbols[0].name, err);
 		return err;
 	}
-	address = (unsigned long)probe.addr;
+	*probed = (unsigned long)probe.addr;
 	unregister_kprobe(&probe);
-	krg_symbols[0].set(address);
+	krg_symbols[0].set(*probed);
 	return 0;
 }
 
-unsigned long krg_symbol_address(const char *name)
+/* What is found must be what it claims to be. @probed: where the probe landed. */
+static int symbols_selftest(unsigned long probed)
 {
-	return krg_sym(kallsyms_lookup_name)(name);
+	unsigned long entry = krg_symbol_address(krg_symbols[0].name);
+
+	if ((probed == entry || probed == entry + KRG_ENDBR_SIZE) &&
+	    krg_symbol_address("init_task") == (unsigned long)&init_task &&
+	    krg_symbol_address("register_kprobe") &&
+	    !krg_symbol_address("krg there is no such symbol"))
+		return 0;
+	pr_err("symbols self-test failed: look-ups do not work on this kernel\n");
+	return -ENOEXEC;
 }
 
-/* What is found must be what it claims to be. */
-static int symbols_selftest(void)
+static int symbols_missing(const char *name, const char *why)
 {
-	if (krg_symbol_address("kstrtoull") == 0 ||
-	    krg_symbol_address("krg there is no such symbol") != 0 ||
-	    krg_symbol_address("init_task") != (unsigned long)&init_task) {
-		pr_err("symbols self-test failed: look-ups do not work on this kernel\n");
-		return -ENOEXEC;
-	}
-	return 0;
+	pr_err("symbol %s is missing in this kernel (%s)\n", name, why);
+	return -ENOENT;
 }
 
+/* All rows or none: nothing is patched before every name has been found. */
 int krg_symbols_init(void)
 {
 	unsigned long address[ARRAY_SIZE(krg_symbols)];
 	unsigned int i;
 	int err;
 
-	err = symbols_bootstrap();
+	err = symbols_bootstrap(&address[0]);
 	if (!err)
-		err = symbols_selftest();
+		err = symbols_selftest(address[0]);
 	if (err)
 		return err;
 	for (i = 1; i < ARRAY_SIZE(krg_symbols); i++) {
 		address[i] = krg_symbol_address(krg_symbols[i].name);
-		if (!address[i]) {
-			pr_err("symbol %s is missing in this kernel (%s)\n", krg_symbols[i].name,
-			       krg_symbols[i].why);
-			return -ENOENT;
-		}
+		if (!address[i])
+			return symbols_missing(krg_symbols[i].name, krg_symbols[i].why);
 	}
+	if (symbol_demand && !krg_symbol_address(symbol_demand))
+		return symbols_missing(symbol_demand, "demanded by a parameter");
 	for (i = 1; i < ARRAY_SIZE(krg_symbols); i++)
 		krg_symbols[i].set(address[i]);
 	return 0;
