@@ -25,6 +25,7 @@
  * connecting.
  */
 #include <linux/jiffies.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/random.h>
 #include <linux/ratelimit.h>
@@ -44,6 +45,11 @@
 #define KRG_HELLO_QUEUE		64	/* frames that wait for the worker */
 #define KRG_HELLO_SEEN		16	/* nodes whose refusal was reported lately */
 #define KRG_HELLO_ANSWERS	50	/* answers per second at most */
+
+/* For tests of the refusal: what this node says of itself, nothing else. */
+static unsigned char hello_version = KRG_WIRE_VERSION;
+module_param_named(test_version, hello_version, byte, 0600);
+MODULE_PARM_DESC(test_version, "protocol version to claim when asking to join (for tests)");
 
 struct hello_cb {			/* in skb->cb */
 	unsigned int link;
@@ -91,7 +97,7 @@ static bool hello_proved(const struct krg_hello_wire *w)
 static void hello_fill(struct krg_hello *h, u8 type, const u8 *nonce)
 {
 	memset(h, 0, sizeof(*h));
-	h->version = KRG_WIRE_VERSION;
+	h->version = hello_version;
 	h->type = type;
 	h->node = hello_self->node;
 	h->max_node = KRG_NODE_ID_MAX;

@@ -14,7 +14,7 @@
  * transport. While any of it is there the module holds a reference on itself:
  * rmmod gets EBUSY.
  *
- * Requests only start things. What comes of them arrives from the view worker
+ * Requests (request.c) only start things. What comes of them arrives from the view worker
  * (the sink below), which never waits for this file's mutex: ends are handled by
  * a work of their own.
  */
@@ -30,12 +30,8 @@
 #include "stats.h"
 
 #define KRG_LEASE_MS		2000
-#define KRG_LEASE_MIN_MS	500
-#define KRG_LEASE_MAX_MS	60000
-#define KRG_PROBE_MS		700	/* is there a cluster of this name already? */
 #define KRG_REJOIN_MIN_MS	500
 #define KRG_REJOIN_MAX_MS	8000
-#define KRG_LEAVE_CALL_MS	3000
 
 struct krg_node krg_node = {
 	.mutex = __MUTEX_INITIALIZER(krg_node.mutex),
@@ -44,14 +40,12 @@ struct krg_node krg_node = {
 
 /* ---- state ---- */
 
-static enum krg_node_lifecycle krg_node_state(void)
+enum krg_node_lifecycle krg_node_state(void)
 {
 	return READ_ONCE(krg_node.state);
 }
 
-/* Sets the state and tells; @fmt says why, for people. */
-static __printf(3, 4) void node_enter(enum krg_node_lifecycle state, u8 reason, const char *fmt,
-				       ...)
+void krg_node_enter(enum krg_node_lifecycle state, u8 reason, const char *fmt, ...)
 {
 	struct krg_event ev = { .type = KRG_EVENT_STATE, .state = state, .reason = reason };
 	bool same;
@@ -71,7 +65,7 @@ static __printf(3, 4) void node_enter(enum krg_node_lifecycle state, u8 reason, 
 		krg_event_report(&ev);
 }
 
-static void node_remember_error(u8 reason, u16 by, const char *text)
+void krg_node_remember_error(u8 reason, u16 by, const char *text)
 {
 	spin_lock(&krg_node.lock);
 	krg_node.last_reason = reason;
@@ -182,7 +176,7 @@ static void node_view(const struct krg_view *view, bool committed)
 			for (n = node_compare(view, i, change), j = 0; j < n; j++)
 				krg_event_report(&change[j]);
 	if (!leaving)
-		node_enter(committed ? KRG_NODE_SERVING : KRG_NODE_PREPARING, 0, "%s", "");
+		krg_node_enter(committed ? KRG_NODE_SERVING : KRG_NODE_PREPARING, 0, "%s", "");
 }
 
 static void node_serving(bool serving)
@@ -190,9 +184,9 @@ static void node_serving(bool serving)
 	bool leaving = READ_ONCE(krg_node.leaving);
 
 	if (serving)
-		node_enter(leaving ? KRG_NODE_LEAVING : KRG_NODE_SERVING, 0, "lease renewed");
+		krg_node_enter(leaving ? KRG_NODE_LEAVING : KRG_NODE_SERVING, 0, "lease renewed");
 	else
-		node_enter(KRG_NODE_SUSPENDED, KRG_MBR_R_NO_QUORUM,
+		krg_node_enter(KRG_NODE_SUSPENDED, KRG_MBR_R_NO_QUORUM,
 			   "lease ran out: no majority of epoch %llu answers", krg_node.epoch);
 }
 
@@ -204,7 +198,7 @@ static void node_draining(void)
 	krg_node.leaving = true;
 	ev.epoch = krg_node.epoch;
 	spin_unlock(&krg_node.lock);
-	node_enter(KRG_NODE_LEAVING, 0, "%s", "");
+	krg_node_enter(KRG_NODE_LEAVING, 0, "%s", "");
 	krg_event_report(&ev);
 }
 
@@ -296,7 +290,7 @@ static void node_new_life(void)
 	spin_unlock(&krg_node.lock);
 }
 
-static int node_set_identity(const struct krg_node_config *cfg, struct netlink_ext_ack *extack)
+int krg_node_set_identity(const struct krg_node_config *cfg, struct netlink_ext_ack *extack)
 {
 	struct krg_identity *self = &krg_node.self;
 	struct krg_auth *auth = krg_auth_create(cfg->key);
@@ -315,7 +309,7 @@ static int node_set_identity(const struct krg_node_config *cfg, struct netlink_e
 	return 0;
 }
 
-static int node_links_up(struct netlink_ext_ack *extack)
+int krg_node_links_up(struct netlink_ext_ack *extack)
 {
 	const char *missing = "";
 	int err;
@@ -335,7 +329,7 @@ static int node_links_up(struct netlink_ext_ack *extack)
 	return 0;
 }
 
-static int node_engine_up(void)
+int krg_node_engine_up(void)
 {
 	struct krg_mbr_config cfg = {
 		.self = krg_node.self.node,
@@ -379,8 +373,7 @@ static void node_engine_down(void)
 	node_forget_members();
 }
 
-/* Everything but the works, which the caller has stopped or runs in. */
-static void node_down(void)
+void krg_node_down(void)
 {
 	lockdep_assert_held(&krg_node.mutex);
 	node_engine_down();
@@ -394,10 +387,10 @@ static void node_down(void)
 	memzero_explicit(krg_node.cfg.key, sizeof(krg_node.cfg.key));
 }
 
-static void node_out(u8 reason, const char *text)
+void krg_node_out(u8 reason, const char *text)
 {
-	node_down();
-	node_enter(KRG_NODE_OUT, reason, "%s", text);
+	krg_node_down();
+	krg_node_enter(KRG_NODE_OUT, reason, "%s", text);
 	module_put(THIS_MODULE);
 }
 
@@ -428,7 +421,7 @@ static void node_join_later(void)
 
 	krg_node.rejoins++;
 	ms += get_random_u32() % (ms / 2);
-	node_enter(KRG_NODE_JOINING, krg_node.last_reason, "coming back in %u ms, attempt %u", ms,
+	krg_node_enter(KRG_NODE_JOINING, krg_node.last_reason, "coming back in %u ms, attempt %u", ms,
 		   krg_node.rejoins);
 	queue_delayed_work(krg_node.wq, &krg_node.join_work, msecs_to_jiffies(ms));
 }
@@ -447,8 +440,6 @@ static void node_hello_done(u16 node, u8 why, const char *host)
 		strscpy(text, "no member of this cluster answers on the links", sizeof(text));
 	else if (why == KRG_MBR_R_NO_QUORUM)
 		strscpy(text, "the members that answer have no quorum", sizeof(text));
-	else
-		strscpy(text, krg_event_reason(why), sizeof(text));
 	spin_lock(&krg_node.lock);
 	krg_node.over = true;
 	krg_node.over_how = KRG_MBR_ACT_REFUSED;
@@ -459,14 +450,11 @@ static void node_hello_done(u16 node, u8 why, const char *host)
 	queue_work(krg_node.wq, &krg_node.over_work);
 }
 
-static u32 node_join_timeout;	/* ms, 0: none; under the mutex */
-static unsigned long node_join_started;
-
 static void node_join_fn(struct work_struct *work)
 {
 	mutex_lock(&krg_node.mutex);
 	if (krg_node_state() == KRG_NODE_JOINING && !krg_node.engine_on)
-		krg_hello_ask(node_join_timeout, node_hello_done);
+		krg_hello_ask(krg_node.join_timeout_ms, node_hello_done);
 	mutex_unlock(&krg_node.mutex);
 }
 
@@ -479,18 +467,18 @@ static void node_joined_fn(struct work_struct *work)
 	mutex_lock(&krg_node.mutex);
 	if (krg_node_state() != KRG_NODE_JOINING || krg_node.engine_on)
 		goto unlock;
-	spent = jiffies_to_msecs(jiffies - node_join_started);
-	if (node_join_timeout)
-		join.arg = node_join_timeout > spent + 1000 ? node_join_timeout - spent : 1000;
-	err = node_engine_up();
+	spent = jiffies_to_msecs(jiffies - krg_node.join_started);
+	if (krg_node.join_timeout_ms)
+		join.arg = krg_node.join_timeout_ms > spent + 1000 ? krg_node.join_timeout_ms - spent : 1000;
+	err = krg_node_engine_up();
 	if (!err) {
 		krg_member_post(&join);
 		goto unlock;
 	}
-	node_remember_error(KRG_MBR_R_INTERNAL, 0, "the transport cannot be started: is TIPC set up?");
+	krg_node_remember_error(KRG_MBR_R_INTERNAL, 0, "the transport cannot be started: is TIPC set up?");
 	pr_err("cannot start the transport: %d\n", err);
 	node_refused(0, KRG_MBR_R_INTERNAL, krg_node.last_error);
-	node_out(KRG_MBR_R_INTERNAL, krg_node.last_error);
+	krg_node_out(KRG_MBR_R_INTERNAL, krg_node.last_error);
 unlock:
 	mutex_unlock(&krg_node.mutex);
 }
@@ -518,7 +506,7 @@ static void node_over_fn(struct work_struct *work)
 
 	if (how == KRG_MBR_ACT_FAILED) {
 		node_engine_down();
-		node_enter(KRG_NODE_FAILED, reason, "%s", text);
+		krg_node_enter(KRG_NODE_FAILED, reason, "%s", text);
 		goto unlock;
 	}
 	back = !krg_node.leaving && krg_node.cfg.auto_rejoin &&
@@ -529,241 +517,14 @@ static void node_over_fn(struct work_struct *work)
 	if (back) {
 		node_engine_down();
 		node_new_life();
-		node_join_timeout = KRG_REJOIN_MAX_MS;
-		node_join_started = jiffies;
+		krg_node.join_timeout_ms = KRG_REJOIN_MAX_MS;
+		krg_node.join_started = jiffies;
 		node_join_later();
 	} else {
-		node_out(reason, text);
+		krg_node_out(reason, text);
 	}
 unlock:
 	mutex_unlock(&krg_node.mutex);
-}
-
-/* ---- requests ---- */
-
-static int node_check_config(const struct krg_node_config *cfg, struct netlink_ext_ack *extack)
-{
-	if (!krg_wire_name_valid(cfg->cluster, sizeof(cfg->cluster))) {
-		NL_SET_ERR_MSG(extack, "cluster name: 1 to 32 of A-Z a-z 0-9 . _ -");
-		return -EINVAL;
-	}
-	if (cfg->host[0] && !krg_wire_name_valid(cfg->host, sizeof(cfg->host))) {
-		NL_SET_ERR_MSG(extack, "host name: up to 64 of A-Z a-z 0-9 . _ -");
-		return -EINVAL;
-	}
-	if (!cfg->node_id || cfg->node_id > KRG_NODE_ID_MAX) {
-		NL_SET_ERR_MSG(extack, "node id: 1 to 126");
-		return -ERANGE;
-	}
-	if (!cfg->nr_links || cfg->nr_links > KRG_LINKS_MAX) {
-		NL_SET_ERR_MSG(extack, "one or two links are needed");
-		return -EINVAL;
-	}
-	if (cfg->nr_links == 2 && !strcmp(cfg->link[0], cfg->link[1])) {
-		NL_SET_ERR_MSG(extack, "the two links are the same device");
-		return -EINVAL;
-	}
-	if (cfg->lease_ms && (cfg->lease_ms < KRG_LEASE_MIN_MS || cfg->lease_ms > KRG_LEASE_MAX_MS)) {
-		NL_SET_ERR_MSG(extack, "lease: 500 to 60000 ms");
-		return -ERANGE;
-	}
-	if (cfg->witness[0] && cfg->witness[0] != '/') {
-		NL_SET_ERR_MSG(extack, "the witness file needs an absolute path");
-		return -EINVAL;
-	}
-	return 0;
-}
-
-/* Common start of create and join; the caller has the mutex. */
-static int node_begin(const struct krg_node_config *cfg, struct netlink_ext_ack *extack)
-{
-	int err;
-
-	if (krg_node_state() != KRG_NODE_OUT) {
-		NL_SET_ERR_MSG(extack, "this node is in a cluster already: leave it first");
-		return -EBUSY;
-	}
-	err = node_check_config(cfg, extack);
-	if (err)
-		return err;
-	if (!try_module_get(THIS_MODULE)) {
-		NL_SET_ERR_MSG(extack, "the module is being unloaded");
-		return -ENODEV;
-	}
-	err = node_set_identity(cfg, extack);
-	if (err)
-		goto put;
-	spin_lock(&krg_node.lock);
-	krg_node.leaving = false;
-	krg_node.over = false;
-	krg_node.rejoins = 0;
-	krg_node.last_reason = 0;
-	krg_node.last_reason_node = 0;
-	krg_node.last_error[0] = 0;
-	memset(krg_node.memory, 0, sizeof(krg_node.memory));
-	spin_unlock(&krg_node.lock);
-	err = node_links_up(extack);
-	if (err)
-		goto down;
-	return 0;
-down:
-	node_down();
-put:
-	module_put(THIS_MODULE);
-	return err;
-}
-
-int krg_node_create(const struct krg_node_config *cfg, bool force, struct netlink_ext_ack *extack)
-{
-	struct krg_mbr_event create = { .type = KRG_MBR_EV_CREATE };
-	int err;
-
-	mutex_lock(&krg_node.mutex);
-	err = node_begin(cfg, extack);
-	if (err)
-		goto unlock;
-	if (!force && krg_hello_probe(KRG_PROBE_MS)) {
-		NL_SET_ERR_MSG(extack, "a cluster of this name answers on the links: join it");
-		err = -EEXIST;
-		goto down;
-	}
-	err = node_engine_up();
-	if (err) {
-		NL_SET_ERR_MSG(extack, "cannot start the transport: is TIPC set up?");
-		goto down;
-	}
-	pr_info("unloading the module needs krgadm cluster leave first\n");
-	node_enter(KRG_NODE_PREPARING, 0, "creating cluster %s", cfg->cluster);
-	do
-		create.arg = get_random_u64();
-	while (!create.arg);
-	krg_member_post(&create);
-	goto unlock;
-down:
-	node_down();
-	module_put(THIS_MODULE);
-unlock:
-	mutex_unlock(&krg_node.mutex);
-	return err;
-}
-
-int krg_node_join(const struct krg_node_config *cfg, u32 timeout_ms,
-		  struct netlink_ext_ack *extack)
-{
-	int err;
-
-	mutex_lock(&krg_node.mutex);
-	err = node_begin(cfg, extack);
-	if (!err) {
-		node_join_timeout = timeout_ms;
-		node_join_started = jiffies;
-		pr_info("unloading the module needs krgadm cluster leave first\n");
-		node_enter(KRG_NODE_JOINING, 0, "joining cluster %s", cfg->cluster);
-		mod_delayed_work(krg_node.wq, &krg_node.join_work, 0);
-	}
-	mutex_unlock(&krg_node.mutex);
-	return err;
-}
-
-int krg_node_leave(struct netlink_ext_ack *extack)
-{
-	struct krg_mbr_event leave = { .type = KRG_MBR_EV_LEAVE };
-	int err = 0;
-
-	mutex_lock(&krg_node.mutex);
-	switch (krg_node_state()) {
-	case KRG_NODE_OUT:
-		NL_SET_ERR_MSG(extack, "this node is in no cluster");
-		err = -ENOTCONN;
-		break;
-	case KRG_NODE_JOINING:
-	case KRG_NODE_FAILED:
-	case KRG_NODE_SUSPENDED:
-		/*
-		 * Nobody to agree with, and nothing that others rely on: this node
-		 * may not serve. For the others it is a node that was lost.
-		 */
-		WRITE_ONCE(krg_node.leaving, true);
-		node_remember_error(KRG_MBR_R_LEFT, 0, "");
-		node_out(KRG_MBR_R_LEFT, "left without agreement");
-		break;
-	default:
-		WRITE_ONCE(krg_node.leaving, true);
-		node_enter(KRG_NODE_LEAVING, 0, "%s", "");
-		err = krg_member_post(&leave);
-	}
-	mutex_unlock(&krg_node.mutex);
-	return err;
-}
-
-/* Is @node a member, seen from here? Text and errno if not. */
-static int node_is_member(u16 node, struct netlink_ext_ack *extack)
-{
-	struct krg_member_snapshot *snap;
-	int err = 0;
-
-	if (!node || node > KRG_NODE_ID_MAX) {
-		NL_SET_ERR_MSG(extack, "node id: 1 to 126");
-		return -ERANGE;
-	}
-	snap = krg_member_snapshot(KRG_NODE_ID_MAX);
-	if (!snap || !snap->view) {
-		NL_SET_ERR_MSG(extack, "this node is in no cluster");
-		err = -ENOTCONN;
-	} else if (!krg_view_find(snap->view, node)) {
-		NL_SET_ERR_MSG(extack, "no such member");
-		err = -ENOENT;
-	} else if (!snap->has_quorum) {
-		NL_SET_ERR_MSG(extack, "no quorum: nothing can be decided");
-		err = -EHOSTUNREACH;
-	}
-	krg_member_snapshot_free(snap);
-	return err;
-}
-
-int krg_node_evict(u16 node, struct netlink_ext_ack *extack)
-{
-	struct krg_mbr_event evict = { .type = KRG_MBR_EV_EVICT, .node = node };
-	int err = node_is_member(node, extack);
-
-	if (err)
-		return err;
-	if (node == krg_node.self.node) {
-		NL_SET_ERR_MSG(extack, "this is the node itself: let it leave");
-		return -EINVAL;
-	}
-	return krg_member_post(&evict);
-}
-
-int krg_node_drain(u16 node, struct netlink_ext_ack *extack)
-{
-	int err = node_is_member(node, extack);
-
-	if (err)
-		return err;
-	if (node == krg_node.self.node)
-		return krg_node_leave(extack);
-	err = krg_rpc_call(node, KRG_MSG_LEAVE, NULL, 0, NULL, 0, KRG_LEAVE_CALL_MS);
-	if (err < 0)
-		NL_SET_ERR_MSG(extack, "the node does not answer");
-	return err < 0 ? err : 0;
-}
-
-int krg_node_recover(struct netlink_ext_ack *extack)
-{
-	struct krg_mbr_event recover = { .type = KRG_MBR_EV_RECOVER };
-	struct krg_member_snapshot *snap = krg_member_snapshot(KRG_NODE_ID_MAX);
-	int err = 0;
-
-	if (!snap || !snap->view) {
-		NL_SET_ERR_MSG(extack, "this node is in no view: there is nothing to recover");
-		err = -ENOTCONN;
-	} else if (snap->has_quorum) {
-		NL_SET_ERR_MSG(extack, "this node has quorum: there is nothing to recover");
-		err = -EINVAL;
-	}
-	krg_member_snapshot_free(snap);
-	return err ?: krg_member_post(&recover);
 }
 
 /* ---- another node asks us to leave ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What node.c (life) and status.c (picture of it) share.
+ * What node.c (life), request.c (what is asked of it) and status.c (picture of it)
+ * share.
  */
 #ifndef KRG_NODE_PRIVATE_H
 #define KRG_NODE_PRIVATE_H
@@ -31,6 +32,8 @@ struct krg_node {
 	struct krg_identity self;
 	bool engine_on, links_on, peers_on;
 	unsigned int rejoins;		/* attempts since the last committed view */
+	u32 join_timeout_ms;		/* 0: none */
+	unsigned long join_started;	/* jiffies */
 
 	/* The rest is under this lock, never held while sleeping. */
 	spinlock_t lock;
@@ -51,5 +54,18 @@ struct krg_node {
 };
 
 extern struct krg_node krg_node;
+
+enum krg_node_lifecycle krg_node_state(void);
+/** Sets the state and tells; @fmt says why, for people. */
+void krg_node_enter(enum krg_node_lifecycle state, u8 reason, const char *fmt, ...) __printf(3, 4);
+void krg_node_remember_error(u8 reason, u16 by, const char *text);
+
+/* Building up and taking down, in the order they are used; all under the mutex. */
+int krg_node_set_identity(const struct krg_node_config *cfg, struct netlink_ext_ack *extack);
+int krg_node_links_up(struct netlink_ext_ack *extack);
+int krg_node_engine_up(void);
+void krg_node_down(void);
+/** krg_node_down(), and the end of this stay in a cluster. */
+void krg_node_out(u8 reason, const char *text);
 
 #endif

@@ -9,7 +9,7 @@
  * Files: session.c (life and death, the table of sessions), peer.c (connecting
  * and accepting), handshake.c (authentication on a fresh connection), conn.c
  * (messages on one), queue.c (the send queue and the receive reserve), rpc.c
- * (calls and handlers).
+ * (calls), dispatch.c (message types and handlers).
  *
  * Locks, outer to inner:
  *	krg_session_mutex	the table, pending sessions, establishing
@@ -252,13 +252,22 @@ struct krg_call {
 
 int krg_rpc_init(void);
 void krg_rpc_exit(void);
+/** Sum of the pieces; -EMSGSIZE: too many or too long. */
+int krg_rpc_length(const struct kvec *vec, size_t nr, u32 *len);
 /** An answer is at the head of @c. 0 or -errno (the connection is broken). */
 int krg_rpc_answer(struct krg_conn *c);
+void krg_rpc_cancel_calls(struct krg_session *s, int err);
+
+/* dispatch.c */
+int krg_dispatch_init(void);
+void krg_dispatch_exit(void);
+/** The type with a reference that keeps it registered, or NULL. */
+const struct krg_rpc_type *krg_rpc_type_get(u16 number);
+void krg_rpc_type_put(const struct krg_rpc_type *type);
 /** A message or request is. -EBUSY: cannot be taken now, do not read on. */
 int krg_rpc_message(struct krg_conn *c);
 /** Parked messages whose time has come. -EBUSY as above. */
 int krg_rpc_unpark(struct krg_conn *c);
-void krg_rpc_cancel_calls(struct krg_session *s, int err);
 /** Nothing of @c is delivered any more: drop what waits. */
 void krg_rpc_drop_parked(struct krg_conn *c);
 
