@@ -135,7 +135,7 @@ void Engine::peer_up(NodeId node, u64 incarnation) {
     if (!known(node) || node == cfg_.self || !incarnation) return;
     Peer& p = peer(node);
     if (p.connected && p.conn_incarnation == incarnation) return;
-    if (p.conn_incarnation != incarnation) { // a new life: nothing that was heard of the old one counts
+    if (p.conn_incarnation != incarnation) {  // a new life: nothing that was heard of the old one counts
         p.down_since = p.heard_at = p.hears_us = 0;
         p.stamp = 0;
         p.reset_seen = p.wants_epoch = false;
@@ -246,10 +246,10 @@ void Engine::dispatch(NodeId from, const Header& h, Reader& r) {
     if (from == KRG_MBR_WITNESS && h.type != MsgType::P1b && h.type != MsgType::P2b && h.type != MsgType::Nack) return r.fail();
     switch (h.type) {
     case MsgType::Renew: on_renew(from, h, r); break;
-    case MsgType::JoinWait: break;  // left over from when it or we joined
-    case MsgType::Refuse: break;
+    case MsgType::JoinWait:  // left over from when it or we joined
+    case MsgType::Refuse: stats_.stale_messages++; break;
     case MsgType::NotMember: on_not_member(from, h, r); break;
-    case MsgType::Behind: send_decide(from); break;
+    case MsgType::Behind: r.complete() ? send_decide(from) : r.fail(); break;
     case MsgType::Request: on_request(from, r); break;
     case MsgType::P1a: on_p1a(from, h, r); break;
     case MsgType::P1b: on_p1b(from, r); break;

@@ -193,7 +193,7 @@ private:
     krg_mbr_config cfg_;
     enum krg_mbr_state state_ = KRG_MBR_IDLE;
     bool over_ = false;
-    bool witness_new_ = false; // we created the cluster, and the witness has not confirmed it
+    bool witness_new_ = false;  // we created the cluster, and the witness has not confirmed it
     Ms now_ = 0;
     u64 rng_;
     krg_mbr_stats stats_{};

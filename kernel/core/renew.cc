@@ -98,7 +98,7 @@ void Engine::recompute_lease() {
     u32 needed = view_.majority() - 1;  // besides this node
     if (KRG_MUTANT(LeaseMinority) && needed) needed--;
     if (!needed) {
-        if (accepted_.none()) lease_until_ = now_ + view_.params.lease_ms; // alone: the vote is its own
+        if (accepted_.none()) lease_until_ = now_ + view_.params.lease_ms;  // alone: the vote is its own
         return;
     }
     // The needed-th largest: each round finds the next lower value; stamps of one round of renewals are equal, so few rounds do.

@@ -47,7 +47,7 @@ bool read_state(const u8* data, u32 length, WitnessState& s) {
 bool write_state(u8* data, u32* length, u32 room, const WitnessState& s) {
     if (room < 64 + s.value_length) return false;
     // The value may lie in the buffer that is being written: move it first.
-    __builtin_memmove(data + 40, s.value, s.value_length);
+    if (s.value_length) __builtin_memmove(data + 40, s.value, s.value_length);
     Writer w(data, 40);
     w.put32(magic);
     w.put32(KRG_MBR_VERSION);
@@ -91,7 +91,7 @@ int witness_step(u8* state, u32* state_length, u32 room, u64 cluster_id, const u
     Header h;
     h.get(r);
     if (!r.ok() || h.version != KRG_MBR_VERSION || h.cluster_id != cluster_id) return -1;
-    if (h.type == MsgType::WitnessNew) { // a new cluster takes the file over, whatever it held; once
+    if (h.type == MsgType::WitnessNew) {  // a new cluster takes the file over, whatever it held; once
         Writer w(reply, *reply_length);
         h.epoch = 0;
         h.put(w);

@@ -13,6 +13,8 @@ void World::after(u64 ms, std::function<void()> what) { pending_.push({now_ + ms
 
 void World::start(int id) {
     Node& n = nodes_[id];
+    n.alive = false;
+    for (auto& [other, o] : nodes_) disconnect(id, other);  // what the last life left open
     n.config = {};
     n.config.self = static_cast<u16>(id);
     n.config.max_nodes = static_cast<u16>(options.max_nodes);
@@ -312,8 +314,8 @@ const Seen* World::last(int id, u32 action) const {
 }
 
 std::string World::story() const {
-    static const char* const names[] = {"",        "SEND", "PREPARE",  "COMMIT", "SUSPEND", "RESUME",
-                                        "DRAIN",   "EXPELLED", "LEFT", "REFUSED", "PEER_REFUSED", "DISCONNECT", "FAILED"};
+    static const char* const names[] = {"",         "SEND", "PREPARE", "COMMIT",       "SUSPEND",    "RESUME", "DRAIN",
+                                        "EXPELLED", "LEFT", "REFUSED", "PEER_REFUSED", "DISCONNECT", "FAILED"};
     std::ostringstream out;
     for (const Seen& s : seen_)
         out << s.at << " node" << s.node << " " << names[s.act.type] << " epoch " << s.act.epoch << " reason " << s.act.reason

@@ -25,7 +25,22 @@ using Ids = std::vector<int>;
 using Bytes = std::vector<u8>;
 
 /// What the tests call the first bytes of a message (message.hh): the type's place and values.
-enum Type : u8 { Renew = 1, JoinReq, JoinWait, Refuse, NotMember, Behind, Request, P1a, P1b, P2a, P2b, Nack, Decide, WitnessNew };
+enum Type : u8 {
+    Renew = 1,
+    JoinReq,
+    JoinWait,
+    Refuse,
+    NotMember,
+    Behind,
+    Request,
+    P1a,
+    P1b,
+    P2a,
+    P2b,
+    Nack,
+    Decide,
+    WitnessNew
+};
 
 struct Seen {
     u64 at;
@@ -49,7 +64,7 @@ public:
     void join(int node, u64 give_up_after = 0);
     void form(const Ids& nodes);  // create the first, join the others, wait
     void crash(int node);
-    void start(int node);                            // a fresh incarnation, connected to everybody it reaches
+    void start(int node);  // a fresh incarnation, connected to everybody it reaches
     void pause(int node) { nodes_[node].paused = true; }
     void resume(int node);
     void leave(int node);
@@ -64,7 +79,7 @@ public:
     void cut(const Ids& side, const Ids& other);
     void heal(int a, int b);
     void heal();
-    void reset(int a, int b);                        // the connection breaks and comes back
+    void reset(int a, int b);  // the connection breaks and comes back
     void cut_witness(int node, bool cut = true) { nodes_[node].sees_witness = !cut; }
 
     void run(u64 ms);
@@ -93,10 +108,10 @@ public:
     std::string story() const;
 
     // Knobs.
-    std::function<bool(int from, int to, const Bytes&)> drop;       // true: lose this message
-    std::function<void(int from, int to, const Bytes&)> on_send;    // sees every message
-    std::map<int, bool> hold_prepared, hold_drained;                // the subscribers of that node do not answer
-    std::function<void(krg_mbr_config&)> configure;                 // before a node starts
+    std::function<bool(int from, int to, const Bytes&)> drop;     // true: lose this message
+    std::function<void(int from, int to, const Bytes&)> on_send;  // sees every message
+    std::map<int, bool> hold_prepared, hold_drained;              // the subscribers of that node do not answer
+    std::function<void(krg_mbr_config&)> configure;               // before a node starts
     Bytes witness_file;
     Options options;
 
