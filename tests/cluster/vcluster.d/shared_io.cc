@@ -20,6 +20,12 @@ int usable_flags(uint32_t flags) {
     return (static_cast<int>(flags) & passed) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 }
 
+// The kernel sends a cached write page by page; what is appended must arrive in one piece. A file open only for
+// writing cannot be mapped, so nothing is lost by not caching it.
+uint32_t open_flags_for(uint32_t flags) {
+    return (flags & O_APPEND) && (flags & O_ACCMODE) == O_WRONLY ? FOPEN_DIRECT_IO : 0;
+}
+
 Fd open_again(int path, int flags) { return Fd(::open(fmt::format("/proc/self/fd/{}", path).c_str(), flags)); }
 
 }  // namespace
@@ -74,6 +80,7 @@ int SharedSession::open(Request& request) {
     if (!fd) return errno;
     fuse_open_out out{};
     out.fh = add_open(std::move(fd), inode->file, (in.flags & O_APPEND) != 0);
+    if (!directory) out.open_flags = open_flags_for(in.flags);
     if (in.flags & O_TRUNC) note_change(open_files_[out.fh]);
     return reply_with(request, out);
 }
@@ -94,6 +101,7 @@ int SharedSession::create(Request& request) {
     if (int error = enter(path, name, entry)) return error;
     fuse_open_out out{};
     out.fh = add_open(std::move(fd), inodes_[entry.nodeid].file, (in.flags & O_APPEND) != 0);
+    out.open_flags = open_flags_for(in.flags);
     if (in.flags & O_TRUNC) note_change(open_files_[out.fh]);
     return reply_with(request, entry, {reinterpret_cast<const char*>(&out), sizeof out});
 }
