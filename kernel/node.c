@@ -344,8 +344,8 @@ int krg_node_engine_up(void)
 	cfg.params.lease_ms = lease;
 	cfg.params.drift_ms = max(lease / 20, 20u);
 	cfg.params.renew_ms = max(lease / 10, 50u);
-	cfg.params.suspect_ms = max(lease * 2 / 5, 250u);
-	cfg.params.settle_ms = max(lease / 40, 20u);
+	cfg.params.suspect_ms = max(lease / 2, 250u);
+	cfg.params.settle_ms = max(lease / 5, 100u);	/* the spread of suspicion: two renewals */
 	cfg.params.witness = krg_node.cfg.witness[0] ? 1 : 0;
 	node_forget_members();
 	err = krg_member_start(&cfg, krg_node.cfg.witness, &node_sink);

@@ -153,6 +153,9 @@ private:
     void on_p2b(NodeId from, Reader& r);
     void on_nack(NodeId from, Reader& r);
     void promise_from(NodeId from);
+    [[nodiscard]] bool plan_within_reach() const;
+    [[nodiscard]] bool kept_have_promised() const;
+    [[nodiscard]] bool stayers_promised() const;
     void accepted_by(NodeId from, Ms hold, Ms hold_all);
     void accept_last();
     void decide();

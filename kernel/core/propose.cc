@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // The proposer: one Paxos ballot for the next epoch (Lamport, "Paxos made
 // simple", 2001). Round 0 belongs to the lowest id of the view, which may use it
-// for one value without asking for promises first; every other ballot asks.
+// for one value that removes nobody without asking for promises first; every
+// other ballot asks, and so finds out whether those that stay are still there.
 #include "kernel/core/engine.hh"
 
 namespace krg {
@@ -20,7 +21,8 @@ void Engine::propose() {
     review();  // on what is known now, not at the last look
     if (!plan_needed_ || now_ < plan_since_ + plan_delay()) return;
     stats_.proposals++;
-    bool fast = cfg_.self == view_.lowest() && promised_.none() && !fast_used_ && plan_plain_;
+    bool fast = cfg_.self == view_.lowest() && promised_.none() && !fast_used_ && plan_plain_ &&
+                plan_.contains_all(view_.ids());
     has_best_ = false;
     best_ = {};
     phase_deadline_ = now_ + 2ull * params().renew_ms + jitter(params().renew_ms);
@@ -69,6 +71,17 @@ bool Engine::tally(bool accepted) const {
     return view_.decided_by(votes, accepted ? witness_accepted_ : witness_promised_);
 }
 
+/**
+ * Did every member that the plan keeps promise? A quorum of the old view may
+ * decide without them; but if they are out of reach by now, the new view would
+ * be without a quorum, and there is no way back.
+ */
+bool Engine::stayers_promised() const {
+    bool all = true;
+    plan_.each([&](NodeId n) { all = all && (!view_.find(n) || peer(n).has_promised); });
+    return all;
+}
+
 void Engine::promise_from(NodeId from) {
     if (from == KRG_MBR_WITNESS)
         witness_promised_ = true;
@@ -78,9 +91,24 @@ void Engine::promise_from(NodeId from) {
     if (!has_best_) {
         make_plan(true);
         if (!plan_needed_ || plan_.empty()) return give_up_ballot(0);  // the reason went away meanwhile
+        if (!stayers_promised()) return;
         build_value();
     }
     start_phase_two();
+}
+
+/// A plan with members this node does not reach is for somebody in it to propose.
+bool Engine::plan_within_reach() const {
+    bool within = true;
+    plan_.each([&](NodeId n) { within = within && (n == cfg_.self || !view_.find(n) || reaches(n)); });
+    return within;
+}
+
+/// Has every member that is to stay answered this very ballot? A quorum alone could decide a view that cannot go on.
+bool Engine::kept_have_promised() const {
+    bool all = true;
+    plan_.each([&](NodeId n) { all = all && (!view_.find(n) || peer(n).has_promised); });
+    return all;
 }
 
 void Engine::on_p1b(NodeId from, Reader& r) {
