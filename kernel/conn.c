@@ -386,7 +386,7 @@ int krg_conn_send(struct krg_conn *c, struct krg_wire_msg *msg, const struct kve
 	int ret;
 
 	if (left <= 0 ? down_trylock(&c->tx_sem) : down_timeout(&c->tx_sem, left))
-		return deadline ? -ETIMEDOUT : -EAGAIN;
+		return deadline ? -ETIMEDOUT : -EBUSY;
 	for (;;) {
 		if (krg_session_dead(c->session)) {
 			ret = -ECONNRESET;

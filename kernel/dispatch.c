@@ -150,7 +150,7 @@ static int dispatch_answer(struct krg_conn *c, const struct krg_wire_msg *reques
 
 	atomic_dec(&c->serving);
 	err = krg_conn_send(c, &msg, vec, nr, 0);
-	if (err == -EAGAIN)
+	if (err == -EAGAIN || err == -EBUSY)
 		err = krg_queue_add(c, &msg, vec, nr, true);
 	/* An answer that got lost would leave its caller waiting and the order broken. */
 	if (err && err != -ECONNRESET)

@@ -30,7 +30,6 @@
 
 #define KRG_MEMBER_RING		512	/* events that wait; whoever posts more waits for room */
 #define KRG_MEMBER_BUDGET	16	/* messages of one connection before others get their turn */
-#define KRG_MEMBER_SEND_MS	20	/* how long another sender may hold the connection */
 #define KRG_MEMBER_SLEEP_MS	1000	/* look around at least this often */
 
 struct krg_member_ask {
@@ -96,6 +95,7 @@ static void member_send(const struct krg_mbr_action *act)
 	struct kvec vec = { .iov_base = (void *)act->data, .iov_len = act->len };
 	struct krg_mbr_view view;
 	struct krg_session *s;
+	struct krg_conn *c;
 	int err;
 
 	if (act->node == KRG_MBR_WITNESS) {
@@ -106,10 +106,12 @@ static void member_send(const struct krg_mbr_action *act)
 	s = krg_session_get(act->node);
 	if (!s)
 		return;
+	c = &s->conn[KRG_CLASS_CTL];
 	err = -ESTALE;
 	if (!act->incarnation || act->incarnation == s->incarnation)
-		err = krg_conn_send(&s->conn[KRG_CLASS_CTL], &msg, &vec, 1,
-				    jiffies + msecs_to_jiffies(KRG_MEMBER_SEND_MS));
+		err = krg_conn_send(c, &msg, &vec, 1, 0);
+	if (err == -EBUSY)
+		err = krg_queue_add(c, &msg, &vec, 1, false);
 	if (err)
 		krg_stats_inc(KRG_ST_DROPPED);
 	krg_session_put(s);
@@ -131,9 +133,10 @@ static void member_notify(const struct krg_mbr_action *act)
 		return;
 fail:
 	/* A view that cannot be told to the subscribers must not be acted on. */
-	pr_err_once("out of memory while the view changed: this node stops\n");
+	pr_err("out of memory while the view changed: this node stops\n");
 	krg_member.failed = true;
 	krg_view_set_serve_until(0);
+	krg_view_fail();
 }
 
 static void member_act(const struct krg_mbr_action *act)

@@ -65,6 +65,8 @@ struct krg_view *krg_view_copy(const struct krg_mbr_view *v, u16 self, gfp_t gfp
 /** Queues one of the engine's actions for subscribers and sink; takes @view over. */
 int krg_view_notify(enum krg_mbr_action_type what, struct krg_view *view, u16 node,
 		    unsigned int reason, u64 epoch, u64 arg);
+/** As if the engine had failed; needs no memory. */
+void krg_view_fail(void);
 /** Published after every step of the engine, before its messages leave. */
 void krg_view_set_serve_until(u64 ms);
 /** Who holds a planned leave, as text; false: nobody. */

@@ -263,7 +263,7 @@ static int rpc_oneway(u16 node, u16 number, const struct kvec *vec, size_t nr,
 	c = &s->conn[type->class];
 	if (post) {
 		err = krg_conn_send(c, &msg, vec, nr, 0);
-		if (err == -EAGAIN)
+		if (err == -EAGAIN || err == -EBUSY)
 			err = krg_queue_add(c, &msg, vec, nr, false);
 	} else {
 		err = krg_conn_send(c, &msg, vec, nr, jiffies + msecs_to_jiffies(timeout_ms));

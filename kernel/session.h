@@ -209,7 +209,10 @@ int krg_conn_start(struct krg_conn *c);
 void krg_conn_stop(struct krg_conn *c);
 void krg_conn_free(struct krg_conn *c);
 void krg_conn_wake(struct krg_conn *c);
-/** Sends one message; waits for room until @deadline (jiffies; 0: not at all). */
+/**
+ * Sends one message; waits for room until @deadline (jiffies). With 0 it does not
+ * wait: -EAGAIN when the way is congested, -EBUSY when somebody else is sending.
+ */
 int krg_conn_send(struct krg_conn *c, struct krg_wire_msg *msg, const struct kvec *vec, size_t nr,
 		  unsigned long deadline);
 /** With the right to send: as above without waiting. */

@@ -47,6 +47,7 @@ static DEFINE_SPINLOCK(view_lock);
 static LIST_HEAD(view_notes);
 static bool view_draining;		/* subscribers were asked to drain */
 static u64 view_drain_epoch;
+static bool view_failed;		/* memory ran out: tell that this node has failed */
 
 static const struct krg_member_sink *view_sink;
 static struct krg_view __rcu *view_committed;	/* written by the worker */
@@ -152,6 +153,14 @@ int krg_view_notify(enum krg_mbr_action_type what, struct krg_view *view, u16 no
 	spin_unlock(&view_lock);
 	queue_work(view_wq, &view_work);
 	return 0;
+}
+
+void krg_view_fail(void)
+{
+	spin_lock(&view_lock);
+	view_failed = true;
+	spin_unlock(&view_lock);
+	queue_work(view_wq, &view_work);
 }
 
 /* ---- telling ---- */
@@ -320,13 +329,21 @@ static void view_note_free(struct krg_note *note)
 
 static void view_work_fn(struct work_struct *work)
 {
+	static const struct krg_note failed = { .what = KRG_MBR_ACT_FAILED };
 	struct krg_note *note;
+	bool fail;
 
 	mutex_lock(&view_subs_mutex);
 	while ((note = view_next_note())) {
 		view_tell(note);
 		view_note_free(note);
 	}
+	spin_lock(&view_lock);
+	fail = view_failed;
+	view_failed = false;
+	spin_unlock(&view_lock);
+	if (fail)
+		view_tell(&failed);
 	view_check_drained();
 	mutex_unlock(&view_subs_mutex);
 }
@@ -415,6 +432,7 @@ bool krg_view_drain_holders(char *text, size_t size)
 void krg_view_start(const struct krg_member_sink *sink)
 {
 	view_sink = sink;
+	view_failed = false;
 	atomic64_set(&view_serve_until, 0);
 	atomic64_set(&view_prepared_epoch, 0);
 	atomic64_set(&view_committed_epoch, 0);
