@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Writes first inputs for the fuzz targets: valid messages of every format and every kind of message that three engines
+// exchange, each brought before an engine in every state. Run by hand when a format changes; what it writes is committed.
+//
+//	build/host/bin/krg-fuzz-seeds tests/fuzz/corpus
+#include "include/kerrighed/wire.h"
+#include "tests/fuzz/membership_scene.hh"
+
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+
+namespace {
+
+using namespace krg::fuzz;
+namespace fs = std::filesystem;
+
+void write(const fs::path& folder, const std::string& name, const Bytes& data) {
+    fs::create_directories(folder);
+    std::ofstream(folder / name, std::ios::binary).write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
+}
+
+template <typename T> Bytes tagged(uint8_t tag, const T& value) {
+    Bytes out(1 + sizeof(T), tag);
+    std::memcpy(out.data() + 1, &value, sizeof(T));
+    return out;
+}
+
+void wire(const fs::path& folder) {
+    krg_wire_hdr header;
+    krg_wire_msg m{KRG_WIRE_F_REQUEST, KRG_MSG_PING, 0, 64, 12, 7, 1, 0x1122334455667788};
+    krg_wire_put(&m, &header);
+    write(folder, "message-request", tagged(0, header));
+    m.flags = KRG_WIRE_F_REPLY | KRG_WIRE_F_ANY_EPOCH;
+    m.status = 110;
+    krg_wire_put(&m, &header);
+    write(folder, "message-reply", tagged(0, header));
+    m = {KRG_WIRE_F_ANY_EPOCH, KRG_MSG_MBR, 0, KRG_WIRE_PAYLOAD_MAX, 0, 0, 9, 1};
+    krg_wire_put(&m, &header);
+    write(folder, "message-one-way", tagged(0, header));
+
+    krg_hs hs{};
+    krg_hs_wire hs_out;
+    for (uint8_t type = KRG_HS_INIT; type <= KRG_HS_REFUSE; ++type) {
+        hs = {};
+        hs.type = type;
+        hs.class_ = type % KRG_CLASS_NR;
+        hs.node = 1;
+        hs.to = 2;
+        hs.incarnation = hs.attempt = 99;
+        std::strcpy(hs.host, "node1");
+        krg_hs_put(&hs, &hs_out);
+        write(folder, "handshake-" + std::to_string(type), tagged(1, hs_out));
+    }
+    krg_hello h{};
+    krg_hello_wire h_out;
+    for (uint8_t type = KRG_HELLO_ASK; type <= KRG_HELLO_REFUSED; ++type) {
+        h = {};
+        h.version = type == KRG_HELLO_REFUSED ? 2 : KRG_WIRE_VERSION;
+        h.type = type;
+        h.node = 3;
+        h.max_node = 126;
+        h.incarnation = 5;
+        std::strcpy(h.cluster, "blue");
+        std::strcpy(h.host, "node3");
+        krg_hello_put(&h, &h_out);
+        write(folder, "hello-" + std::to_string(type), tagged(2, h_out));
+    }
+}
+
+void put_message(Bytes& out, const Bytes& data) {
+    out.push_back(static_cast<uint8_t>(data.size()));
+    out.push_back(static_cast<uint8_t>(data.size() >> 8));
+    out.insert(out.end(), data.begin(), data.end());
+}
+
+// One of each kind of message that reaches node 1 or the witness while a cluster forms, loses node 1's ear, and drains.
+std::map<int, std::pair<u16, Bytes>> overheard(u16 listener) {
+    std::map<int, std::pair<u16, Bytes>> kinds;
+    const auto listen = [&](u16 from, u16 to, const Bytes& data) {
+        if (data.size() > 1 && (to == listener || listener != KRG_MBR_WITNESS)) kinds.insert({data[1], {from, data}});
+    };
+    for (Scene scene : {Scene::three_serving, Scene::suspended, Scene::draining, Scene::preparing}) play(scene, listen);
+    // Two nodes that lose each other ask the witness.
+    const auto pair = play(Scene::witness_pair, listen);
+    pair->mute(1);
+    pair->run(8000);
+    return kinds;
+}
+
+void membership(const fs::path& folder) {
+    const auto kinds = overheard(1);
+    for (uint8_t scene = 0; scene < static_cast<uint8_t>(Scene::count); ++scene) {
+        Bytes all{scene};
+        for (const auto& [kind, letter] : kinds) {
+            Bytes one{scene, 0, static_cast<uint8_t>(letter.first == 1 ? 2 : letter.first), 1};
+            put_message(one, letter.second);
+            all.insert(all.end(), one.begin() + 1, one.end());
+            if (scene == static_cast<uint8_t>(Scene::three_serving)) write(folder, "kind-" + std::to_string(kind), one);
+        }
+        write(folder, "scene-" + std::to_string(scene), all);
+    }
+    write(folder, "events", {3, 6, 4, 10, 7, 2, 10, 14, 3, 50, 4, 0, 255, 9, 0, 10, 4, 0, 100, 10, 0, 10, 11, 2, 20, 4, 0, 200, 12, 0, 1});
+}
+
+void witness(const fs::path& folder) {
+    Bytes all{1, 0, 0};
+    for (const auto& [kind, letter] : overheard(KRG_MBR_WITNESS)) {
+        Bytes one{1, 0, 0};
+        put_message(one, letter.second);
+        put_message(one, letter.second);
+        write(folder, "kind-" + std::to_string(kind), one);
+        put_message(all, letter.second);
+    }
+    write(folder, "all", all);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::fprintf(stderr, "usage: krg-fuzz-seeds FOLDER\n");
+        return 2;
+    }
+    const fs::path folder = argv[1];
+    wire(folder / "wire_fuzz");
+    membership(folder / "membership_fuzz");
+    witness(folder / "witness_fuzz");
+    return 0;
+}
