@@ -37,6 +37,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
+#include <linux/string.h>
 
 #include <kerrighed/compat.h>
 
@@ -85,6 +86,8 @@ static int hook_on(struct krg_hook *hook)
 			return hook_failed(hook, "this kernel has no such function", -ENOENT);
 		hook->bind(hook->address);
 	}
+	/* After an earlier use: ftrace_free_filter() leaves pointers to what it frees behind. */
+	memset(&hook->ops, 0, sizeof(hook->ops));
 	hook->ops.func = hook_handler;
 	/* PERMANENT: whoever sets kernel.ftrace_enabled to 0 gets an error, not a torn system. */
 	hook->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_RECURSION | FTRACE_OPS_FL_PERMANENT;
