@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Scenarios with faults: a crash, pauses before and after the end of the lease, partitions of every shape. What returns after
+// a fault returns as a new incarnation.
+#include "scenarios.hh"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace krg::cluster_test {
+
+namespace {
+
+constexpr double pause_short_s = 0.5;
+constexpr double pause_late_s = 8;  // four leases: the others have a view without it
+
+std::string incarnation(Test& test, int node) { return test.cluster.status(node).incarnation; }
+
+// After a heal, nodes that had been removed come back by themselves, under a new name of their life.
+void require_return(Test& test, const NodeIds& nodes, int returned, const std::string& old_life) {
+    require_view(test, nodes, fmt::format("node {} comes back by itself", returned), 90);
+    const std::string life = incarnation(test, returned);
+    test.report.check(life != old_life, "as a new incarnation", fmt::format("{} before, {} now", old_life, life));
+}
+
+}  // namespace
+
+void scenario_crash(Test& test) {
+    const NodeIds nodes = running(test);
+    const int victim = *nodes.rbegin();
+    const NodeIds others = without(nodes, {victim});
+    NodeStatus before = require_view(test, nodes, "all serve before");
+    const std::string old_life = incarnation(test, victim);
+    EventListener events(test, *others.begin());
+    test.cluster.crash(victim);
+    NodeStatus after = require_view(test, others, fmt::format("node {} crashes: removed, the others serve", victim), 30);
+    test.report.check(after.epoch == before.epoch + 1, "in exactly one new view",
+                      fmt::format("epoch {} became {}", before.epoch, after.epoch));
+    std::string missing = events.wait_for({{"verb", "destroy"}, {"object", "node"}, {"id", victim}, {"reason", "lost"}});
+    test.report.check(missing.empty(), "krgadm monitor says that it was lost", missing);
+    ProcessResult health = test.cluster.krgadm(*others.begin(), {"--json", "health"});
+    test.report.check(health.out.find(fmt::format("node{}", victim)) != std::string::npos, "krgadm health names it", health.evidence());
+    test.cluster.boot(victim);
+    NodeStatus back = require_view(test, nodes, "booted again, it is a member again");
+    test.report.check(incarnation(test, victim) != old_life, "as a new incarnation");
+    test.report.check(back.epoch == after.epoch + 1, "in exactly one more view",
+                      fmt::format("epoch {} became {}", after.epoch, back.epoch));
+}
+
+void scenario_pause_short(Test& test) {
+    const NodeIds nodes = running(test);
+    const int sleeper = *nodes.rbegin();
+    NodeStatus before = require_view(test, nodes, "all serve before");
+    const std::string old_life = incarnation(test, sleeper);
+    test.cluster.pause(sleeper);
+    sleep_s(pause_short_s);
+    test.cluster.resume(sleeper);
+    NodeStatus after = require_view(test, nodes, fmt::format("stopped for {} s, it is a member still", pause_short_s));
+    test.report.check(incarnation(test, sleeper) == old_life, "of the same incarnation");
+    test.report.note(fmt::format("epoch {} before, {} after", before.epoch, after.epoch));
+}
+
+void scenario_pause_late(Test& test) {
+    const NodeIds nodes = running(test);
+    const int sleeper = *nodes.rbegin();
+    const NodeIds others = without(nodes, {sleeper});
+    NodeStatus before = require_view(test, nodes, "all serve before");
+    const std::string old_life = incarnation(test, sleeper);
+    StatusPoller poller(test, sleeper);
+    sleep_s(2);
+    test.cluster.pause(sleeper);
+    const double stopped_at = monotonic_s();
+    NodeStatus after = require_view(test, others, fmt::format("node {} is stopped: removed, the others serve", sleeper), 30);
+    test.report.check(after.epoch == before.epoch + 1, "in exactly one new view",
+                      fmt::format("epoch {} became {}", before.epoch, after.epoch));
+    sleep_s(std::max(0.0, pause_late_s - (monotonic_s() - stopped_at)));
+    test.cluster.resume(sleeper);
+    require_return(test, nodes, sleeper, old_life);
+
+    const auto samples = poller.stop();
+    int asked_before = 0, asked_after = 0, asked_krgadm = 0;
+    double woke_at = 0;
+    for (const auto& sample : samples)
+        if (sample.end_s - sample.begin_s > pause_late_s / 2) woke_at = std::max(woke_at, sample.end_s);
+    for (size_t i = 1; i < samples.size(); ++i)
+        if (samples[i].source == samples[i - 1].source && samples[i].begin_s - samples[i - 1].end_s > pause_late_s / 2)
+            woke_at = std::max(woke_at, samples[i].begin_s);
+    std::string wrong;
+    for (const auto& sample : samples) {
+        // An answer to a question from before the stop may be printed after it.
+        if (sample.begin_s < woke_at - 0.02) {
+            asked_before += sample.state == "serving";
+            continue;
+        }
+        ++asked_after;
+        asked_krgadm += sample.source == "krgadm";
+        if (sample.state == "serving" && (sample.epoch <= before.epoch || sample.incarnation == old_life))
+            wrong += fmt::format("{:.2f} {} said serving in epoch {} as incarnation {}\n", sample.begin_s, sample.source, sample.epoch,
+                                 sample.incarnation);
+    }
+    test.report.check(woke_at > 0 && asked_before > 0 && asked_after > 10 && asked_krgadm > 0,
+                      "its status was asked before, and quickly after it woke",
+                      fmt::format("woke at {:.2f}, {} answers before, {} after, {} of them krgadm's", woke_at, asked_before, asked_after,
+                                  asked_krgadm));
+    test.report.check(wrong.empty(), "it never answered as a member of the old view", wrong);
+    test.report.note(fmt::format("{} answers after it woke, {} of them krgadm's", asked_after, asked_krgadm));
+}
+
+void scenario_cut_one_way(Test& test) {
+    const NodeIds nodes = running(test);
+    const int low = *nodes.begin(), high = *nodes.rbegin();
+    require_view(test, nodes, "all serve before");
+    const std::string old_life = incarnation(test, high);
+    test.cluster.cut(low, high, true);
+    // Both reach all others: most members, and of two equal choices the lower ids.
+    require_view(test, without(nodes, {high}), fmt::format("nothing passes from {} to {}: {} is removed", low, high, high), 30);
+    NodeStatus out = require_state(test, high, {"out", "joining", "suspended", "preparing"}, fmt::format("node {} does not serve", high), 15);
+    test.report.note(fmt::format("node {}: {}", high, out.text()));
+    test.cluster.heal();
+    require_return(test, nodes, high, old_life);
+}
+
+void scenario_cut_full(Test& test) {
+    const NodeIds nodes = running(test);
+    const int alone = *nodes.begin();  // the lowest, who proposes usually
+    const NodeIds others = without(nodes, {alone});
+    require_view(test, nodes, "all serve before");
+    const std::string old_life = incarnation(test, alone);
+    test.cluster.split({alone}, others);
+    require_view(test, others, fmt::format("node {} is cut off: the others serve without it", alone), 30);
+    require_state(test, alone, {"suspended"}, "alone, it suspends itself", 15);
+    for (const auto& verb : std::vector<std::vector<std::string>>{{"node", "evict", std::to_string(*others.begin())},
+                                                                  {"node", "drain", std::to_string(*others.begin())},
+                                                                  {"health"}}) {
+        ProcessResult result = test.cluster.krgadm(alone, verb);
+        test.report.check(result.status == 6, fmt::format("krgadm {} there ends with exit status 6", shown(verb)), result.evidence());
+    }
+    test.cluster.heal();
+    require_return(test, nodes, alone, old_life);
+}
+
+void scenario_cut_halves(Test& test) {
+    const NodeIds nodes = running(test);
+    if (nodes.size() % 2 != 0) {
+        test.report.skip("two halves", fmt::format("{} nodes have none", nodes.size()));
+        return;
+    }
+    NodeIds lower, upper;
+    for (int node : nodes) (lower.size() < nodes.size() / 2 ? lower : upper).insert(node);
+    NodeStatus before = require_view(test, nodes, "all serve before");
+    std::map<int, std::string> lives;
+    for (const auto& [node, status] : test.cluster.status(nodes)) lives[node] = status.incarnation;
+    test.cluster.split(lower, upper);
+    for (int node : nodes) require_state(test, node, {"suspended"}, fmt::format("no majority: node {} suspends itself", node), 20);
+    test.cluster.heal();
+    NodeStatus after = require_view(test, nodes, "healed, all serve again", 60);
+    test.report.check(after.cluster_id == before.cluster_id && after.epoch >= before.epoch, "the same cluster");
+    for (const auto& [node, status] : test.cluster.status(nodes))
+        test.report.check(status.incarnation == lives[node], fmt::format("node {} is the same incarnation", node), status.text());
+}
+
+void scenario_cut_pair(Test& test) {
+    const NodeIds nodes = running(test);
+    // Neither of the two is an end of the list: the tie is decided by the whole clique.
+    const int one = *std::next(nodes.begin()), two = *nodes.rbegin();
+    require_view(test, nodes, "all serve before");
+    const std::string old_life = incarnation(test, two);
+    test.cluster.cut(one, two);
+    require_view(test, without(nodes, {two}), fmt::format("{} and {} cannot talk: most members stay, with the lowest ids", one, two), 30);
+    test.cluster.heal();
+    require_return(test, nodes, two, old_life);
+}
+
+}  // namespace krg::cluster_test
