@@ -21,7 +21,7 @@ struct krg_auth_keys {
 struct krg_auth *krg_auth_create(const u8 *key);
 void krg_auth_destroy(struct krg_auth *auth);
 
-/**
+/*
  * HMAC-SHA256 over a label and up to two pieces. Process context.
  * 0 or -errno (out of memory).
  */

@@ -209,7 +209,7 @@ int krg_conn_start(struct krg_conn *c);
 void krg_conn_stop(struct krg_conn *c);
 void krg_conn_free(struct krg_conn *c);
 void krg_conn_wake(struct krg_conn *c);
-/**
+/*
  * Sends one message; waits for room until @deadline (jiffies). With 0 it does not
  * wait: -EAGAIN when the way is congested, -EBUSY when somebody else is sending.
  */

@@ -110,10 +110,15 @@ int krg_rpc_send(u16 node, u16 type, const struct kvec *vec, size_t nr, unsigned
 
 /**
  * krg_rpc_post() - send one way without waiting
+ * @node: to whom
+ * @type: a registered message type
+ * @vec: the payload
+ * @nr: pieces of @vec
  *
- * Copies the payload and queues it if it cannot leave at once. Context: any
- * that may allocate with GFP_NOWAIT outside interrupts. Return: 0, -EAGAIN when
- * the queue of @node is full, or -errno.
+ * Copies the payload and queues it if it cannot leave at once.
+ *
+ * Context: any that may allocate with GFP_NOWAIT outside interrupts.
+ * Return: 0, -EAGAIN when the queue of @node is full, or -errno.
  */
 int krg_rpc_post(u16 node, u16 type, const struct kvec *vec, size_t nr);
 

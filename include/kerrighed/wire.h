@@ -203,7 +203,7 @@ void krg_hs_put(const struct krg_hs *hs, struct krg_hs_wire *out);
 int krg_hs_get(const void *buf, size_t len, struct krg_hs *hs);
 
 void krg_hello_put(const struct krg_hello *h, struct krg_hello_wire *out);
-/**
+/*
  * Reads a hello frame (without its Ethernet header; it may be padded). With
  * KRG_WIRE_BAD_VERSION the fields of @h are valid nevertheless, so that the
  * refusal can be told to whoever asked.

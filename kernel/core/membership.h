@@ -205,7 +205,7 @@ u64 krg_mbr_hash(const struct krg_mbr *m);
  * excludes every other node.
  */
 #define KRG_MBR_WITNESS_STATE_MAX	65536
-/**
+/*
  * @state/@state_len: the file; updated in place. @state_cap: room behind @state.
  * @reply: filled, *@reply_len holds its room and then its length.
  * Returns 1: write @state, then use the reply; 0: reply only; -1: refused (bad state or message).
