@@ -85,9 +85,9 @@ static int krg_proc_view_show(struct seq_file *m, void *v)
 static void krg_proc_put_ago(struct seq_file *m, u64 ms)
 {
 	if (ms == ~0ULL)
-		seq_puts(m, "         -");
+		seq_printf(m, "%10s", "-");
 	else
-		seq_printf(m, " %9llu", ms);
+		seq_printf(m, "%10llu", ms);
 }
 
 static int krg_proc_nodes_show(struct seq_file *m, void *v)
@@ -98,14 +98,14 @@ static int krg_proc_nodes_show(struct seq_file *m, void *v)
 	if (!st)
 		return -ENOMEM;
 
-	seq_puts(m, "node  state      reason          incarnation  heard_ms  acked_ms   down_ms  host\n");
+	seq_puts(m, " node state      reason      incarnation       heard_ms  acked_ms   down_ms  host\n");
 	for (i = 0; i < st->nr_nodes; i++) {
 		const struct krg_node_member_info *node = &st->node[i];
 		const char *state = !node->member ? "down" :
 				    node->flags & KRG_NODE_FLAGS_DRAINING ? "draining" :
 				    node->reachable || node->self ? "member" : "unreach";
 
-		seq_printf(m, "%4u%c %-10s %-11s %016llx", node->node_id, node->self ? '*' : ' ', state,
+		seq_printf(m, " %3u%c %-10s %-11s %016llx", node->node_id, node->self ? '*' : ' ', state,
 			   node->member ? "-" : krg_reason_name(node->removed_reason), node->incarnation);
 		krg_proc_put_ago(m, node->heard_ms_ago);
 		krg_proc_put_ago(m, node->acked_ms_ago);

@@ -23,7 +23,7 @@ struct Arguments {
     NodeSelection selection;
     std::string who, list, file, stat_name;
     unsigned wait_s = default_wait_s, peer = 0, limit = 0;
-    bool wait = false, no_wait = false, detail = false, timestamps = false;
+    bool wait = false, no_wait = false, detail = false, timestamps = false, all = false;
 };
 
 class Cli {
@@ -183,10 +183,11 @@ private:
         show->add_option("LINK", a_.who, "name of the device")->required();
 
         CLI::App* stats = command(&app_, "stats", "counters and latencies, per message type and peer", [this] {
-            return stats_show(context_, a_.stat_name,
-                              a_.peer != 0 ? std::optional(static_cast<NodeId>(a_.peer)) : std::nullopt);
+            return stats_show(context_, a_.stat_name, a_.peer != 0 ? std::optional(static_cast<NodeId>(a_.peer)) : std::nullopt,
+                              a_.all);
         });
         stats->add_option("NAME", a_.stat_name, "only this counter or message type");
+        stats->add_flag("-a,--all", a_.all, "with counters that are 0");
         stats->add_option("--peer", a_.peer, "only this peer")->check(CLI::Range(1, 126));
 
         CLI::App* monitor_command = command(&app_, "monitor", "print what happens, as it happens",

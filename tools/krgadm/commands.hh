@@ -59,7 +59,7 @@ Exit nodes_del(Context& context, const NodeSelection& selection, Seconds wait);
 // link.cc
 Exit link_list(Context& context);
 Exit link_show(Context& context, const std::string& name);
-Exit stats_show(Context& context, const std::string& name, std::optional<NodeId> peer);
+Exit stats_show(Context& context, const std::string& name, std::optional<NodeId> peer, bool all);
 
 // monitor.cc
 /** @limit: end after so many events, 0 never. */

@@ -42,7 +42,10 @@ void check_running(const Picture& p, Findings& found) {
                              fmt::format("this node was removed: {}", reason_phrase(c.last_reason)), evidence,
                              "krgadm cluster join --wait"});
         else
-            found.push_back({"KRG_NOT_IN_CLUSTER", Severity::error, "this node is not in a cluster", evidence,
+            found.push_back({"KRG_NOT_IN_CLUSTER",
+                             Severity::error,
+                             "this node is not in a cluster",
+                             {},
                              "krgadm cluster join, or krgadm cluster create"});
         break;
     case KRG_NODE_STATE_JOINING:

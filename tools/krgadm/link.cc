@@ -75,7 +75,7 @@ Exit link_show(Context& context, const std::string& name) {
     return Exit::done;
 }
 
-Exit stats_show(Context& context, const std::string& name, std::optional<NodeId> peer) {
+Exit stats_show(Context& context, const std::string& name, std::optional<NodeId> peer, bool all) {
     std::vector<StatsEntry> entries;
     try {
         entries = context.client().stats();
@@ -83,6 +83,8 @@ Exit stats_show(Context& context, const std::string& name, std::optional<NodeId>
         rethrow_refusal("read the statistics");
     }
     const auto unwanted = [&](const StatsEntry& e) {
+        const bool narrowed = !name.empty() || peer;
+        if (!all && !narrowed && !context.json && e.value == 0) return true;
         return (!name.empty() && e.name != name && e.message != name) || (peer && e.peer != *peer);
     };
     entries.erase(std::remove_if(entries.begin(), entries.end(), unwanted), entries.end());

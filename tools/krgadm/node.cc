@@ -20,9 +20,11 @@ std::string ago(const std::optional<std::uint64_t>& ms) { return ms ? duration(*
 
 Json number_or_null(const std::optional<std::uint64_t>& value) { return value ? Json(*value) : Json(nullptr); }
 
-bool is_member(Client& client, NodeId id) {
-    const auto members = client.cluster().members;
-    return std::find(members.begin(), members.end(), id) != members.end();
+/** Is @id out of the view, and that view in force? */
+bool is_out(Client& client, NodeId id) {
+    const ClusterStatus status = client.cluster();
+    return status.state == KRG_NODE_STATE_SERVING &&
+           std::find(status.members.begin(), status.members.end(), id) == status.members.end();
 }
 
 /** Kerrighed's words: online is a member, present answers but is none, possible neither. */
@@ -73,7 +75,7 @@ Exit remove_node(Context& context, Removal how, const std::string& who, std::opt
         wait_until(context, fmt::format("waiting for {} to be out", node.name()), *wait,
                    how == Removal::evict ? "krgadm health --detail"
                                          : fmt::format("krgadm node evict {} does not wait", node.id),
-                   [&] { return !is_member(client, node.id); });
+                   [&] { return is_out(client, node.id); });
     }
     const char* past = how == Removal::evict ? (wait ? "evicted" : "evicting") : (wait ? "drained" : "draining");
     say_members(context, fmt::format("node {}", verb), fmt::format("{} {} (node {})", past, node.name(), node.id));
@@ -269,10 +271,7 @@ Exit nodes_del(Context& context, const NodeSelection& selection, Seconds wait) {
     for (const NodeId id : leaving) ask_removal(context, Removal::drain, id);
     wait_until(context, fmt::format("waiting for nodes {} to leave", id_list(leaving)), wait,
                "krgadm node list; krgadm node evict ID does not wait", [&] {
-                   const auto members = client.cluster().members;
-                   return std::none_of(leaving.begin(), leaving.end(), [&members](NodeId id) {
-                       return std::find(members.begin(), members.end(), id) != members.end();
-                   });
+                   return std::all_of(leaving.begin(), leaving.end(), [&client](NodeId id) { return is_out(client, id); });
                });
     say_members(context, "nodes del", fmt::format("members {}", id_list(client.cluster().members)));
     return Exit::done;
