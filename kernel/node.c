@@ -158,10 +158,14 @@ static void node_view(const struct krg_view *view, bool committed)
 		.epoch = view->epoch, .nr_members = view->count,
 		.node = view->self, .state = krg_node_state(),
 	};
+	u16 members[KRG_NODE_ID_MAX];
 	struct krg_event change[2];
 	bool leaving;
 	int i, j, n;
 
+	for (i = 0; i < view->count; i++)
+		members[i] = view->member[i].node;
+	ev.members = members;
 	spin_lock(&krg_node.lock);
 	leaving = krg_node.leaving;
 	if (committed) {

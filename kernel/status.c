@@ -14,6 +14,17 @@ static u64 status_ago(u64 now, u64 then)
 	return then && now >= then ? now - then : ~0ULL;
 }
 
+/* Why a node is gone from a view that is not committed here yet. */
+static u8 status_removed(const struct krg_view *view, u16 node)
+{
+	int i;
+
+	for (i = 0; view && i < view->removed_count; i++)
+		if (view->removed[i].node == node)
+			return view->removed[i].reason;
+	return KRG_MBR_R_LOST;
+}
+
 static void status_member(struct krg_node_member_info *info, u16 node,
 			  const struct krg_member_snapshot *snap, const struct krg_mbr_member *m)
 {
@@ -29,8 +40,9 @@ static void status_member(struct krg_node_member_info *info, u16 node,
 	info->member = m != NULL;
 	info->incarnation = m ? m->incarnation : mem.incarnation;
 	info->flags = m ? m->flags : 0;
-	info->removed_reason = m ? KRG_MBR_R_NONE : mem.reason;
-	info->down_ms_ago = m ? ~0ULL : status_ago(snap->now_ms, mem.down_ms);
+	info->removed_reason = m ? KRG_MBR_R_NONE :
+			       mem.member ? status_removed(snap->view, node) : mem.reason;
+	info->down_ms_ago = m || mem.member ? ~0ULL : status_ago(snap->now_ms, mem.down_ms);
 	info->reachable = info->self || peer->reachable;
 	info->heard_ms_ago = info->self ? 0 : peer->heard_ms_ago;
 	info->acked_ms_ago = info->self ? 0 : peer->acked_ms_ago;
@@ -58,7 +70,8 @@ static void status_members(struct krg_node_status *st, const struct krg_member_s
 	}
 	st->nr_members = n;
 	for (node = 1; node <= KRG_NODE_ID_MAX; node++) {
-		if ((view && krg_view_find(view, node)) || !krg_node.memory[node].down_ms)
+		if ((view && krg_view_find(view, node)) ||
+		    (!krg_node.memory[node].down_ms && !READ_ONCE(krg_node.memory[node].member)))
 			continue;
 		status_member(&st->node[n++], node, snap, NULL);
 	}
