@@ -185,6 +185,26 @@ TEST(MembershipAgreement, Hold_answers_of_an_acceptor_are_what_its_leases_say) {
     EXPECT_GT(worst, 0u);
 }
 
+TEST(MembershipAgreement, A_view_is_not_decided_when_those_who_stay_are_out_of_reach) {
+    // 5 is dead; the moment 1 proposes {1,2,3,4}, the network splits into {1,2,6} and {3,4}: a quorum of the old view could
+    // still remove 5 and 6, but the view that is left would be without a quorum for ever.
+    World w;
+    w.options.reset_after = 100000;
+    w.form({1, 2, 3, 4, 5, 6});
+    w.cut({6}, {3, 4});
+    bool split = false;
+    w.on_send = [&](int from, int, const Bytes& m) {
+        if (split || from != 1 || (m[1] != P1a && m[1] != P2a)) return;
+        split = true;
+        w.cut({1, 2, 6}, {3, 4});
+        w.crash(5);
+    };
+    w.run(6000);
+    ASSERT_TRUE(split) << w.story();
+    w.heal();
+    EXPECT_TRUE(w.until(10000, [&] { return w.serving(1) && w.serving(2); })) << w.story();
+}
+
 TEST(MembershipAgreement, A_node_that_was_expelled_counts_for_nothing) {
     World w;
     w.form({1, 2, 3});
