@@ -287,6 +287,17 @@ TEST_F(History, good_messages_called_bad_are_noticed) {
     expect("engine");
 }
 
+TEST_F(History, a_reset_needs_a_new_epoch) {
+    checker.reset(1, 2, 102);
+    EXPECT_TRUE(checker.needs_epoch(1));
+    EXPECT_FALSE(checker.needs_epoch(2));
+    checker.reset(2, 1, 999);
+    EXPECT_FALSE(checker.needs_epoch(2));
+    checker.sent(2, vote(4, 1));
+    install(view(4, {1, 2, 3}), {1});
+    EXPECT_FALSE(checker.needs_epoch(1));
+}
+
 TEST_F(History, garbage_that_changes_something_is_noticed) {
     checker.garbage(now, 1, true);
     expect("garbage");

@@ -51,7 +51,16 @@ Verdict hunt(const MutantInfo& mutant, u64 first, u64 budget, unsigned jobs) {
     batch.seeds = budget;
     batch.jobs = jobs;
     BatchTotals totals;
-    const auto failures = run_batch(batch, [](u64 seed) { return one_run(options_of(seed), false); }, totals);
+    const auto one = [&mutant](u64 seed) {
+        OneRun row = one_run(options_of(seed), false);
+        if (!row.failed) return row;
+        // Only what the engine without the bug survives has been caught by it.
+        krg::active_mutant = krg::Mutant::None;
+        if (one_run(options_of(seed), false).failed) row.failed = false;
+        krg::active_mutant = mutant.id;
+        return row;
+    };
+    const auto failures = run_batch(batch, one, totals);
     krg::active_mutant = krg::Mutant::None;
     Verdict verdict;
     verdict.real_ms = static_cast<u64>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count());

@@ -258,6 +258,11 @@ void Checker::check_overlap(Time now, NodeId node) {
     }
 }
 
+void Checker::reset(NodeId node, NodeId peer, u64 incarnation) {
+    Node& me = nodes_[node];
+    if (me.view != nullptr && me.view->has(peer, incarnation)) me.reset_epoch = me.view->epoch;
+}
+
 void Checker::garbage(Time now, NodeId node, bool changed) {
     if (changed) fail(now, node, "garbage", "damaged bytes changed its view or its state");
 }

@@ -17,6 +17,7 @@
 //	garbage             damaged bytes changed something
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -64,11 +65,13 @@ public:
     /// A control message leaves a node (0: the witness): votes are counted from what is on the wire.
     void sent(NodeId from, std::span<const u8> bytes);
     void prepare(Time now, NodeId node, const ViewRecord& view);
-    void prepared(NodeId node, u64 epoch) { nodes_[node].prepared = epoch; }
+    void prepared(NodeId node, u64 epoch) { nodes_[node].prepared = std::max(nodes_[node].prepared, epoch); }
     /// @p limit_passed: the time the join was given is over.
     void action(Time now, NodeId node, u32 type, u64 epoch, u32 reason, bool limit_passed);
     /// @p too_long: the lease ends later than a renewal sent now could give.
     void shown(Time now, NodeId node, const NodeShown& shown, bool too_long);
+    /// The connection to a node broke: what was in flight is lost, so the pair needs a new epoch.
+    void reset(NodeId node, NodeId peer, u64 incarnation);
     void garbage(Time now, NodeId node, bool changed);
     void engine_health(Time now, NodeId node, u64 dropped, u64 bad, u64 garbage_given);
     void op_started(Time now, NodeId node);
@@ -88,6 +91,8 @@ public:
     [[nodiscard]] bool serving(NodeId node, Time now) const {
         return nodes_[node].shown.state == KRG_MBR_SERVING && now < nodes_[node].shown.serve_end;
     }
+    /// This node lost messages of a fellow member in the very epoch it is in.
+    [[nodiscard]] bool needs_epoch(NodeId node) const { return nodes_[node].view && nodes_[node].reset_epoch == nodes_[node].view->epoch; }
     void op_refused() { refused_ops_++; }
     /// Of what it remembers: two equal worlds with different pasts are different to the explorer.
     [[nodiscard]] u64 hash() const;
@@ -102,6 +107,7 @@ private:
         u64 incarnation = 0;
         u64 prepared = 0;
         u64 preparing = 0;       ///< epoch of the last PREPARE
+        u64 reset_epoch = 0;     ///< in which it last lost a connection to a fellow member
         u64 committed = 0;
         u32 refusal = KRG_MBR_R_NONE;
         std::shared_ptr<const ViewRecord> view;

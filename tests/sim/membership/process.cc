@@ -22,10 +22,11 @@ krg_mbr_event event_of(krg_mbr_event_type type, NodeId node = 0, u64 incarnation
 
 }  // namespace
 
-MembershipProcess::MembershipProcess(Host& host, const ProcessKnobs& knobs, NodeIntent& intent, Checker* checker)
-    : host_(host), knobs_(knobs), intent_(intent), checker_(checker) {
+MembershipProcess::MembershipProcess(Host& host, const ProcessKnobs& knobs, NodeIntent& intent, Checker* checker, Clone* clone)
+    : host_(host), knobs_(knobs), intent_(intent), checker_(checker), clone_(clone) {
+    if (intent.clone_of != 0) *clone = {host.id(), intent.clone_of, host.incarnation()};
     krg_mbr_config config{};
-    config.self = host.id();
+    config.self = self();
     config.max_nodes = intent.max_nodes;
     config.cluster_hash = intent.cluster_hash;
     config.incarnation = host.incarnation();
@@ -76,8 +77,18 @@ void MembershipProcess::recover() {
     step(event_of(KRG_MBR_EV_RECOVER));
 }
 
-void MembershipProcess::peer_up(NodeId peer, u64 incarnation) { step(event_of(KRG_MBR_EV_PEER_UP, peer, incarnation)); }
-void MembershipProcess::peer_down(NodeId peer, u64 incarnation) { step(event_of(KRG_MBR_EV_PEER_DOWN, peer, incarnation)); }
+// Peers refuse the connection of a second machine with a known id; only what it said in its request to join gets through.
+void MembershipProcess::peer_up(NodeId peer, u64 incarnation) {
+    if (is_clone(peer) || peer == self()) return;
+    step(event_of(KRG_MBR_EV_PEER_UP, peer, incarnation));
+}
+
+void MembershipProcess::peer_down(NodeId peer, u64 incarnation) {
+    if (is_clone(peer) || peer == self()) return;
+    if (checker_) checker_->reset(host_.id(), peer, incarnation);
+    step(event_of(KRG_MBR_EV_PEER_DOWN, peer, incarnation));
+}
+
 void MembershipProcess::hint(NodeId peer) { step(event_of(KRG_MBR_EV_LINK_HINT, peer)); }
 void MembershipProcess::tick() { step(event_of(KRG_MBR_EV_TICK)); }
 
@@ -86,7 +97,8 @@ void MembershipProcess::message(NodeId from, u64 incarnation, Class cls, std::sp
         if (client_) client_->message(from, incarnation, bytes);
         return;
     }
-    krg_mbr_event event = event_of(KRG_MBR_EV_MSG, from, incarnation);
+    if (from == self()) return;
+    krg_mbr_event event = event_of(KRG_MBR_EV_MSG, is_clone(from) ? clone_->of : from, incarnation);
     event.data = bytes.data();
     event.len = static_cast<u32>(bytes.size());
     step(event);
@@ -161,7 +173,7 @@ void MembershipProcess::act(const krg_mbr_action& action) {
         if (sent_) sent_(bytes);
         if (checker_) checker_->sent(host_.id(), bytes);
         if (action.node == KRG_MBR_WITNESS) host_.storage(bytes);
-        else host_.send(action.node, Class::control, bytes);
+        else host_.send(clone_ && clone_->machine != 0 && action.node == clone_->of && action.incarnation == clone_->incarnation ? clone_->machine : action.node, Class::control, bytes);
         return;
     }
     if (action.type == KRG_MBR_ACT_PREPARE) {

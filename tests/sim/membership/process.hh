@@ -38,6 +38,14 @@ struct NodeIntent {
     u32 cluster_hash = 1;
     u16 max_nodes = 0;
     u32 join_limit_ms = 0;
+    NodeId clone_of = 0;  ///< configured with this other machine's id by mistake
+};
+
+/// A second machine with the id of another, as its peers see it. machine 0: there is none.
+struct Clone {
+    NodeId machine = 0;
+    NodeId of = 0;
+    u64 incarnation = 0;
 };
 
 struct ProcessKnobs {
@@ -54,7 +62,7 @@ public:
 
 class MembershipProcess final : public Process {
 public:
-    MembershipProcess(Host& host, const ProcessKnobs& knobs, NodeIntent& intent, Checker* checker);
+    MembershipProcess(Host& host, const ProcessKnobs& knobs, NodeIntent& intent, Checker* checker, Clone* clone = nullptr);
     ~MembershipProcess() override;
     void set_watcher(AgreementWatcher* watcher) { watcher_ = watcher; }
     /// For measurements: sees every control message sent.
@@ -91,6 +99,8 @@ public:
 
 private:
     void step(const krg_mbr_event& event);
+    [[nodiscard]] bool is_clone(NodeId machine) const { return clone_ && clone_->machine != 0 && machine == clone_->machine; }
+    [[nodiscard]] NodeId self() const { return intent_.clone_of != 0 ? intent_.clone_of : host_.id(); }
     void act(const krg_mbr_action& action);
     void show();
     void end(const krg_mbr_action& action);
@@ -100,6 +110,7 @@ private:
     const ProcessKnobs& knobs_;
     NodeIntent& intent_;
     Checker* checker_;
+    Clone* clone_;
     std::unique_ptr<Client> client_;
     AgreementWatcher* watcher_ = nullptr;
     std::function<void(std::span<const u8>)> sent_;

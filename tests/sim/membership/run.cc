@@ -63,6 +63,7 @@ private:
     void heal();
     bool converge(const char* after);
     void stay_stable(const char* after);
+    void operators_wish();
     void final_cut();
     void expect_clique(const std::vector<NodeId>& nodes, const ViewRecord& before);
     bool advance(Time until);
@@ -73,13 +74,14 @@ private:
     [[nodiscard]] std::vector<NodeId> wanted_nodes() const;
     [[nodiscard]] std::string disagreement(const std::vector<NodeId>& expected) const;
     [[nodiscard]] bool serves(NodeId node) const { return checker_.serving(node, world_.now()); }
+    [[nodiscard]] std::vector<NodeId> members_if_serving(NodeId node) const;
     [[nodiscard]] bool quorum_dead() const;
     void operator_recovers();
     [[nodiscard]] Time bound() const;
 
     // ProcessFactory
     std::unique_ptr<Process> boot(Host& host) override;
-    void gone(NodeId node) override { processes_[node] = nullptr; }
+    void gone(NodeId node) override;
     bool storage(NodeId node, std::span<const u8> request, std::vector<u8>& reply) override;
     std::string describe(Class cls, std::span<const u8> bytes) const override;
     // Director
@@ -100,18 +102,29 @@ private:
     std::vector<NodeIntent> intents_;
     std::vector<MembershipProcess*> processes_;
     std::vector<u8> witness_state_;
+    Clone clone_;
+    RunResult result_;
     World world_;
     Injector injector_;
-    RunResult result_;
+    std::set<NodeId> dead_;  ///< for good
     u64 clusters_ = 0;
 };
 
 std::unique_ptr<Process> Run::boot(Host& host) {
-    auto process = std::make_unique<MembershipProcess>(host, process_knobs_, intents_[host.id()], &checker_);
+    auto process = std::make_unique<MembershipProcess>(host, process_knobs_, intents_[host.id()], &checker_, &clone_);
     process->set_watcher(this);
     process->set_client(std::make_unique<Service>(host, *process, checker_, k_.op_ms));
     processes_[host.id()] = process.get();
     return process;
+}
+
+void Run::gone(NodeId node) {
+    const krg_mbr_stats& stats = processes_[node]->stats();
+    result_.proposals += stats.proposals;
+    result_.ballots += stats.ballots;
+    result_.suspends += stats.suspends;
+    result_.resumes += stats.resumes;
+    processes_[node] = nullptr;
 }
 
 bool Run::storage(NodeId node, std::span<const u8> request, std::vector<u8>& reply) {
@@ -124,7 +137,7 @@ bool Run::storage(NodeId node, std::span<const u8> request, std::vector<u8>& rep
                                      static_cast<u32>(request.size()), answer, &answer_len);
     witness_state_.resize(length);
     if (world_.tracing()) world_.note(node, Detail::full_log, '>', fmt::format("witness answers {} ({} bytes)", done, done < 0 ? 0 : answer_len));
-    if (done < 0) return false;
+    if (done < 0 || answer_len == 0) return false;
     reply.assign(answer, answer + answer_len);
     checker_.sent(KRG_MBR_WITNESS, reply);
     return true;
@@ -199,13 +212,18 @@ void Run::form() {
             intent.role = NodeIntent::Role::create;
             intent.cluster_id = derive(options_.seed, "cluster", ++clusters_) | 1;
         } else if (node > nodes) {
+            constexpr u32 reasons[] = {KRG_MBR_R_NONE, KRG_MBR_R_CLUSTER, KRG_MBR_R_ID_RANGE, KRG_MBR_R_ID_TAKEN};
+            checker_.expect_refusal(node, reasons[k_.intruder]);
             if (k_.intruder == 1) intent.cluster_hash = 2;
-            else intent.max_nodes = static_cast<u16>(nodes + 1);
-            checker_.expect_refusal(node, k_.intruder == 1 ? KRG_MBR_R_CLUSTER : KRG_MBR_R_ID_RANGE);
+            if (k_.intruder == 2) intent.max_nodes = static_cast<u16>(nodes + 1);
+            if (k_.intruder == 3) intent.clone_of = static_cast<NodeId>(1 + rng_.below(nodes));
         }
         world_.boot_at(1 + rng_.below(spread), node);
     }
-    if (k_.even_start != 0) converge("forming");
+    if (k_.even_start == 0) return;
+    world_.network().set_calm(true);
+    converge("forming");
+    world_.network().set_calm(false);
 }
 
 void Run::safety() {
@@ -214,14 +232,16 @@ void Run::safety() {
     injector_.arm(start, length);
     if (!advance(start + (options_.until != 0 ? std::min(length, options_.until * second) : length))) return;
     // Faults that waited for an agreement may still be missing: a run has at least five (or what it was allowed).
-    for (int i = 0; i < 40 && !options_.only_faults && options_.until == 0 && injector_.executed() < 5; i++)
+    for (int i = 0; i < 40 && !options_.only_faults && options_.until == 0 && injector_.executed() < 5; i++) {
+        injector_.wait_no_longer();
         if (!advance(world_.now() + second)) return;
+    }
 }
 
 void Run::heal() {
     world_.note(0, Detail::short_log, '~', "faults stop, everything heals");
     injector_.heal_all();
-    world_.network().calm();
+    world_.network().set_calm(true);
     const auto all = static_cast<NodeId>(world_.nodes());
     for (NodeId node = 1; node <= all; node++) {
         while (world_.frozen(node)) world_.thaw(node);
@@ -233,12 +253,15 @@ void Run::heal() {
         if (!world_.up(victim) || !may_lose(victim)) continue;
         world_.note(victim, Detail::short_log, '!', "dies for good");
         world_.crash(victim, rng_.chance(1, 2));
+        world_.forget_boot(victim);
+        dead_.insert(victim);
     }
 }
 
+/// Should it be a member when all is well? A machine between two lives should.
 bool Run::wanted(NodeId node) const {
     const MembershipProcess* process = processes_[node];
-    return node <= k_.nodes && world_.up(node) && intents_[node].role != NodeIntent::Role::out && process && !process->leaving();
+    return node <= k_.nodes && intents_[node].role != NodeIntent::Role::out && !dead_.contains(node) && !(process && process->leaving());
 }
 
 std::vector<NodeId> Run::wanted_nodes() const {
@@ -259,7 +282,8 @@ std::string Run::disagreement(const std::vector<NodeId>& expected) const {
             if (process && serves(node)) return fmt::format("n{} serves and should not", node);
             continue;
         }
-        if (!serves(node)) return fmt::format("n{} does not serve ({})", node, state_name(process->state()));
+        if (checker_.needs_epoch(node)) return fmt::format("n{} lost messages of a fellow member in epoch {} and is still in it", node, process->epoch());
+        if (!serves(node)) return fmt::format("n{} does not serve ({})", node, process ? state_name(process->state()) : "between two lives");
         if (view == nullptr) view = &process->view();
         if (process->view() != *view) return fmt::format("n{} has view {}, others {}", node, process->view().text(), view->text());
     }
@@ -270,6 +294,13 @@ std::string Run::disagreement(const std::vector<NodeId>& expected) const {
     return {};
 }
 
+std::vector<NodeId> Run::members_if_serving(NodeId node) const {
+    std::vector<NodeId> out;
+    if (processes_[node] && serves(node))
+        for (const MemberRecord& member : processes_[node]->view().members) out.push_back(member.node);
+    return out;
+}
+
 Time Run::bound() const {
     const u64 slow = k_.prepare_ms + k_.drain_ms + k_.rejoin_ms + k_.retry_ms + k_.connect_ms + k_.storage_ms;
     return (8 * (k_.lease_ms + k_.drift_ms + k_.suspect_ms + k_.nodes * k_.settle_ms) + 15 * slow + 5000) * ms;
@@ -277,7 +308,7 @@ Time Run::bound() const {
 
 bool Run::quorum_dead() const {
     const ViewRecord* newest = checker_.latest();
-    if (newest == nullptr) return true;
+    if (newest == nullptr) return false;
     std::size_t alive = 0;
     for (const MemberRecord& member : newest->members) {
         const MembershipProcess* process = processes_[member.node];
@@ -287,16 +318,21 @@ bool Run::quorum_dead() const {
 }
 
 void Run::operator_recovers() {
-    NodeId best = 0;
+    // A survivor with the newest view; another of them if the first could not (it may be on its way out).
+    std::vector<NodeId> survivors;
+    u64 newest = 0;
     for (NodeId node = 1; node <= k_.nodes; node++) {
         const MembershipProcess* process = processes_[node];
-        if (!process || process->over() || process->view().members.empty()) continue;
-        if (best == 0 || process->epoch() > processes_[best]->epoch()) best = node;
+        if (!process || process->over() || process->view().members.empty() || process->epoch() < newest) continue;
+        if (process->epoch() > newest) survivors.clear();
+        newest = process->epoch();
+        survivors.push_back(node);
     }
-    if (best != 0) {
-        world_.note(best, Detail::short_log, '*', "quorum is dead: operator recovers here");
-        processes_[best]->recover();
-        world_.touched(best);
+    if (!survivors.empty()) {
+        const NodeId node = survivors[result_.recoveries % survivors.size()];
+        world_.note(node, Detail::short_log, '*', "quorum is dead: operator recovers here");
+        processes_[node]->recover();
+        world_.touched(node);
         return;
     }
     const std::vector<NodeId> nodes = wanted_nodes();
@@ -313,12 +349,20 @@ void Run::operator_recovers() {
 bool Run::converge(const char* after) {
     const Time start = world_.now();
     Time deadline = start + bound();
+    // Connections that come back may still ask for a new epoch: calm has to last.
+    const Time calm = (2 * k_.suspect_ms + 2 * k_.settle_ms + k_.retry_ms + k_.connect_ms) * ms;
     Time dead_since = never;
-    std::string wrong = "nothing ran";
+    Time good_since = never;
+    u64 views = 0;
+    unsigned operators = 0;
     for (;;) {
         if (!advance(world_.now() + 20 * ms)) return false;
-        wrong = disagreement(wanted_nodes());
-        if (wrong.empty()) break;
+        const std::string wrong = disagreement(wanted_nodes());
+        if (!wrong.empty() || checker_.views() != views) good_since = never;
+        else if (good_since == never) good_since = world_.now();
+        views = checker_.views();
+        if (good_since != never && world_.now() - good_since >= calm) break;
+        if (wrong.empty()) continue;
         if (!quorum_dead()) {
             dead_since = never;
         } else if (dead_since == never) {
@@ -327,14 +371,14 @@ bool Run::converge(const char* after) {
             result_.recoveries++;
             operator_recovers();
             dead_since = never;
-            deadline = world_.now() + bound();
+            if (++operators < 4) deadline = world_.now() + bound();
         }
         if (world_.now() > deadline) {
             violate(rule_converge, fmt::format("{} s after {}: {}", (world_.now() - start) / second, after, wrong));
             return false;
         }
     }
-    result_.converge_ms = std::max(result_.converge_ms, (world_.now() - start) / ms);
+    result_.converge_ms = std::max(result_.converge_ms, (good_since - start) / ms);
     result_.converge_bound_ms = std::max(result_.converge_bound_ms, bound() / ms);
     return true;
 }
@@ -351,6 +395,25 @@ void Run::stay_stable(const char* after) {
             return;
         }
     }
+}
+
+/// In a calm cluster a leave or an eviction has to be done, not forgotten.
+void Run::operators_wish() {
+    const std::vector<NodeId> nodes = wanted_nodes();
+    if (nodes.size() < 3) return;
+    const NodeId at = nodes[rng_.below(nodes.size())];
+    NodeId victim = nodes[rng_.below(nodes.size())];
+    const bool by_itself = k_.final_operator == 1 || victim == at;
+    if (by_itself) victim = at;
+    world_.note(at, Detail::short_log, '*', by_itself ? "is asked to leave" : fmt::format("is asked to evict n{}", victim));
+    if (!(by_itself ? leave(at) : evict(at, victim))) return;
+    const Time deadline = world_.now() + bound() + 20 * k_.drain_ms * ms;
+    std::string wrong = "nothing ran";
+    while (world_.now() < deadline && !wrong.empty()) {
+        if (!advance(world_.now() + 20 * ms)) return;
+        wrong = intents_[victim].role == NodeIntent::Role::out ? disagreement(wanted_nodes()) : fmt::format("n{} is not out", victim);
+    }
+    if (!wrong.empty()) violate(rule_converge, fmt::format("n{} was asked to {} n{}: {}", at, by_itself ? "leave," : "evict", victim, wrong));
 }
 
 void Run::final_cut() {
@@ -403,15 +466,32 @@ void Run::final_cut() {
 void Run::expect_clique(const std::vector<NodeId>& nodes, const ViewRecord& before) {
     const auto edge = [&](NodeId a, NodeId b) { return !world_.network().blocked(a, b) && !world_.network().blocked(b, a); };
     const std::vector<NodeId> clique = maximum_clique(nodes, edge);
+    const bool tie = 2 * clique.size() == before.members.size();
     const bool decides = before.quorum(clique.size(), true);
     // Connected by detours but without a clique that has a quorum: nodes may keep the old view alive, no view is demanded.
     const bool open = !decides && before.quorum(largest_component(nodes, edge), true);
+    // Two halves that cannot hear each other: whoever reaches the witness first stays. And where evidence comes in over a
+    // longer time than it has to be stable for, nodes go one by one: what stays is a clique that nobody could join.
+    const bool exact = k_.settle_ms >= 2 * k_.renew_ms + (4 * (k_.latency_us + k_.jitter_us) + 8 * k_.timer_lag_us) / 1000;
+    const auto acceptable = [&](const std::vector<NodeId>& members, std::size_t least) {
+        if (members.size() < least || members.empty() || maximum_clique(members, edge).size() != members.size()) return false;
+        return std::none_of(nodes.begin(), nodes.end(), [&](NodeId node) {
+            return std::find(members.begin(), members.end(), node) == members.end() &&
+                   std::all_of(members.begin(), members.end(), [&](NodeId member) { return edge(node, member); });
+        });
+    };
     const Time start = world_.now();
     const Time deadline = start + bound();
     std::string wrong = "nothing ran";
     while (world_.now() < deadline) {
         if (!advance(world_.now() + 20 * ms)) return;
         wrong = decides ? disagreement(clique) : "";
+        if (decides && !wrong.empty() && (tie || !exact)) {
+            for (const NodeId node : nodes) {
+                const std::vector<NodeId> other = members_if_serving(node);
+                if (acceptable(other, tie ? clique.size() : 1) && disagreement(other).empty()) wrong.clear();
+            }
+        }
         if (decides && wrong.empty()) break;
     }
     if (decides && !wrong.empty()) {
@@ -433,6 +513,7 @@ RunResult Run::result() {
     if (!checker_.violation()) {
         heal();
         if (converge("faults stopped")) stay_stable("faults stopped");
+        if (!checker_.violation() && k_.final_operator != 0) operators_wish();
         if (!checker_.violation() && k_.final_cut != 0) final_cut();
     }
     result_.violation = checker_.violation();

@@ -235,7 +235,9 @@ void Injector::spring(u64 index, NodeId proposer) {
     const NodeId victim = rng.chance(2, 3) ? proposer : any(rng);
     if (!world_.up(victim)) return;
     world_.note(victim, Detail::short_log, '!', fmt::format("ambush while n{} proposes", proposer));
-    const u64 what = rng.below(4);
+    const u64 what = rng.below(6);
+    // Slow enough that what was decided comes much later than what was voted.
+    const u64 slow = rng.log_uniform(5000, knobs_.lease_ms * 500);
     if (what == 0 && (knobs_.keep_quorum == 0 || cluster_.may_lose(victim))) {
         world_.crash(victim, rng.chance(1, 2));
         fault.undo.push_back({Undo::What::boot, victim});
@@ -246,6 +248,11 @@ void Injector::spring(u64 index, NodeId proposer) {
         for (unsigned i = 1; i <= nodes_; i++) {
             const auto peer = static_cast<NodeId>(i);
             if (peer == victim || rng.chance(1, 3)) continue;
+            if (what >= 4) {
+                world_.network().delay(victim, peer, static_cast<i64>(slow));
+                fault.undo.push_back({Undo::What::undelay, victim, peer, slow});
+                continue;
+            }
             block(fault, victim, peer);
             if (what == 2) block(fault, peer, victim);
         }
@@ -254,6 +261,14 @@ void Injector::spring(u64 index, NodeId proposer) {
     counts_[static_cast<unsigned>(FaultKind::ambush)]++;
     happened_.push_back(index);
     world_.cue_at(world_.now() + fault.duration, cue_end, index);
+}
+
+void Injector::wait_no_longer() {
+    for (const u64 index : ambushes_) {
+        plan_[index].kind = FaultKind::reset;
+        world_.cue_at(world_.now() + 1, cue_begin, index);
+    }
+    ambushes_.clear();
 }
 
 void Injector::undo(Fault& fault) {

@@ -37,6 +37,8 @@ public:
     void cue(u32 what, u64 arg);
     /// An agreement begins at this node.
     void agreement(NodeId proposer);
+    /// Faults that wait for an agreement strike now, as resets.
+    void wait_no_longer();
     /// The end of all faults: everything heals now, nothing new begins.
     void heal_all();
 

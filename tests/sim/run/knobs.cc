@@ -27,7 +27,7 @@ const KnobInfo table[] = {
     KNOB(seconds, keep, "virtual seconds of the safety phase"),
     KNOB(faults, keep, "faults in the safety phase"),
     KNOB(dead, 0, "machines that stay dead in the liveness phase"),
-    KNOB(intruder, 0, "one machine may not join: 1 other cluster, 2 node id out of range"),
+    KNOB(intruder, 0, "one machine may not join: 1 other cluster, 2 node id out of range, 3 the id of another"),
     KNOB(even_start, 0, "faults begin only when all have joined"),
     KNOB(lease_ms, keep, "lease"),
     KNOB(drift_ms, keep, "added by whoever waits for a lease"),
@@ -56,6 +56,7 @@ const KnobInfo table[] = {
     KNOB(op_ms, 0, "mean time between operations of a serving node; 0: none"),
     KNOB(keep_quorum, keep, "crashes leave the cluster a quorum"),
     KNOB(longest_ms, keep, "longest duration of a fault"),
+    KNOB(final_operator, 0, "in the liveness phase: 1 a node is asked to leave, 2 one is evicted"),
     KNOB(final_cut, 0, "how the liveness phase ends: 0 whole, 1 pair, 2 one way, 3 isolate, 4 split, 5 random pairs"),
     KNOB(heal_after, 0, "after the final cut everything heals again"),
     WEIGHT(crash, "crash", "a machine dies, boots again later"),
@@ -85,7 +86,7 @@ void draw_cluster(Rng& rng, Knobs& k) {
     k.renew_ms = rng.chance(1, 8) ? rng.between(60, 200) : rng.between(200, 600);
     k.suspect_ms = k.renew_ms * rng.between(5, 10) / 2;
     k.lease_ms = k.suspect_ms + k.renew_ms * rng.between(1, 4);
-    k.settle_ms = k.renew_ms / 4 + rng.below(k.renew_ms);
+    k.settle_ms = rng.chance(1, 2) ? k.renew_ms / 4 + rng.below(k.renew_ms) : 2 * k.renew_ms + 10 + rng.below(k.renew_ms / 2);
     k.drift_ms = rng.between(10, 20 + k.lease_ms / 10);
     k.witness = rng.chance(3, 10) ? 1 : 0;
     // A drift allowance covers a lease on the fastest and the slowest clock, and the milliseconds lost to rounding at
@@ -130,7 +131,7 @@ Knobs draw_knobs(u64 seed, u64 nodes, u64 seconds) {
     k.seconds = seconds != 0 ? seconds : length;
     k.faults = rng.between(6, rng.chance(1, 3) ? 60 : 20);
     k.dead = rng.chance(1, 4) ? rng.between(1, (k.nodes - 1) / 2 + 1) - 1 : 0;
-    k.intruder = rng.chance(1, 10) ? rng.between(1, 2) : 0;
+    k.intruder = rng.chance(1, 8) ? rng.between(1, 3) : 0;
     k.even_start = rng.below(2);
     draw_cluster(rng, k);
     draw_network(rng, k);
@@ -140,7 +141,8 @@ Knobs draw_knobs(u64 seed, u64 nodes, u64 seconds) {
     k.op_ms = rng.between(300, 2000);
     k.keep_quorum = rng.chance(9, 10) ? 1 : 0;
     k.longest_ms = rng.log_uniform(1000, 20000);
-    k.final_cut = rng.chance(1, 2) ? 0 : rng.between(1, static_cast<u64>(FinalCut::count_) - 1);
+    k.final_operator = rng.chance(1, 2) ? 0 : rng.between(1, 2);
+    k.final_cut = rng.chance(1, 3) ? 0 : rng.between(1, static_cast<u64>(FinalCut::count_) - 1);
     k.heal_after = rng.chance(1, 3) ? 1 : 0;
     for (u64& weight : k.weight) weight = rng.chance(1, 3) ? 0 : rng.between(1, 10);
     return k;

@@ -25,7 +25,7 @@ void Network::release(Message* message) { free_.push_back(message); }
 
 Time Network::latency(const Lane& lane) {
     Time delay = knobs_.latency_us + rng_.exponential(knobs_.jitter_us) + lane.extra_us;
-    if (knobs_.slow_ppm != 0 && rng_.chance(knobs_.slow_ppm, 1000000)) delay += rng_.exponential(knobs_.slow_us);
+    if (!calm_ && knobs_.slow_ppm != 0 && rng_.chance(knobs_.slow_ppm, 1000000)) delay += rng_.exponential(knobs_.slow_us);
     return delay;
 }
 
@@ -48,7 +48,7 @@ void Network::send(Time now, NodeId from, NodeId to, u8 cls, std::span<const u8>
     const Time arrival = std::max(out.last_arrival[cls], now + latency(out));
     out.last_arrival[cls] = arrival;
     events_.arrive_at(arrival, message);
-    if (knobs_.duplicate_ppm == 0 || !rng_.chance(knobs_.duplicate_ppm, 1000000)) return;
+    if (calm_ || knobs_.duplicate_ppm == 0 || !rng_.chance(knobs_.duplicate_ppm, 1000000)) return;
     Message* copy = take();
     *copy = *message;
     copy->duplicate = true;
@@ -184,12 +184,6 @@ void Network::supervise(Time now, NodeId from, NodeId to, u64 block_id) {
 
 void Network::delay(NodeId from, NodeId to, i64 change_us) {
     lane(from, to).extra_us = static_cast<u64>(static_cast<i64>(lane(from, to).extra_us) + change_us);
-}
-
-void Network::calm() {
-    knobs_.duplicate_ppm = 0;
-    knobs_.garbage_ppm = 0;
-    knobs_.slow_ppm = 0;
 }
 
 }  // namespace krg::sim

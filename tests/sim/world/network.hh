@@ -86,14 +86,14 @@ public:
     void supervise(Time now, NodeId from, NodeId to, u64 block_id);
     [[nodiscard]] bool blocked(NodeId from, NodeId to) const { return lane(from, to).blocks != 0; }
     void delay(NodeId from, NodeId to, i64 change_us);
-    /// From now on nothing is duplicated or damaged and no way is long.
-    void calm();
+    /// Calm: nothing is duplicated or damaged and no way is long.
+    void set_calm(bool calm) { calm_ = calm; }
 
     [[nodiscard]] const NetworkCounts& counts() const { return counts_; }
     NetworkCounts& counts() { return counts_; }
     [[nodiscard]] u64 tolerance_ms() const { return knobs_.tolerance_ms; }
     /// Should a damaged message follow this one? Draws.
-    bool draw_garbage() { return knobs_.garbage_ppm != 0 && rng_.chance(knobs_.garbage_ppm, 1000000); }
+    bool draw_garbage() { return !calm_ && knobs_.garbage_ppm != 0 && rng_.chance(knobs_.garbage_ppm, 1000000); }
 
 private:
     struct Link {
@@ -126,6 +126,7 @@ private:
     Rng rng_;
     NetworkEvents& events_;
     NetworkCounts counts_;
+    bool calm_ = false;
     std::vector<Lane> lanes_;
     std::vector<Link> links_;
     std::vector<std::unique_ptr<Message>> pool_;

@@ -37,6 +37,7 @@ public:
     u64 life = 0;
     u32 freezes = 0;        ///< how deep: faults may overlap
     u64 freeze_id = 0;
+    u64 boot_ticket = 0;    ///< of the boot that is scheduled, if any
     bool storage_ok = true;
     bool wants_rebirth = false;
     Time rebirth_delay = 0;
@@ -129,7 +130,9 @@ void World::dispatch(const Event& event) {
     case Kind::cue:
         if (director_) director_->cue(event.gen, event.arg);
         break;
-    case Kind::boot: boot(event.a); break;
+    case Kind::boot:
+        if (machine(event.a).boot_ticket == event.arg) boot(event.a);
+        break;
     case Kind::freeze_seen:
         if (machine(event.a).freezes != 0 && machine(event.a).freeze_id == event.arg)
             for (unsigned peer = 1; peer <= nodes(); peer++)
@@ -248,7 +251,9 @@ void World::touched(NodeId node) {
     push(at, Kind::timer, node, 0, target.boots);
 }
 
-void World::boot_at(Time at, NodeId node) { push(at, Kind::boot, node); }
+void World::boot_at(Time at, NodeId node) { push(at, Kind::boot, node, 0, 0, ++machine(node).boot_ticket); }
+
+void World::forget_boot(NodeId node) { machine(node).boot_ticket++; }
 
 void World::boot(NodeId node) {
     Machine& target = machine(node);

@@ -54,6 +54,8 @@ public:
     // Machines
     void boot(NodeId node);
     void boot_at(Time at, NodeId node);
+    /// A boot that is scheduled does not happen.
+    void forget_boot(NodeId node);
     /// @p silent: peers notice by their link supervision only.
     void crash(NodeId node, bool silent);
     void freeze(NodeId node);
