@@ -13,7 +13,7 @@ namespace krg::vcluster {
 
 struct Kernel {
     std::string version;  ///< uname -r
-    std::string image;    ///< bzImage
+    std::string image;    ///< bzImage, or the ELF file in it
     std::string modules;  ///< directory with modules.dep, that is .../lib/modules/VERSION
 };
 
@@ -22,6 +22,9 @@ struct Kernel {
 
 /// Finds what `wanted` (6.1, 6.12, debug, a full version) means here; downloads Debian's package when it has to.
 [[nodiscard]] Kernel find_kernel(const std::string& checkout, const std::string& wanted);
+
+/// What QEMU is to start: the image unpacked into the cache, or the image itself when it cannot be started so.
+[[nodiscard]] std::string boot_image(const Kernel& kernel);
 
 /// Writes an uncompressed cpio archive: the guest program as /init, the modules needed to reach the host, `settings` as
 /// /krg.conf.

@@ -143,6 +143,7 @@ void bring_up(const ClusterState& state, UpOptions options) {
     spec.directory = state.directory();
     if (spec.shared.empty()) spec.shared = spec.directory + "/shared";
     spec.kernel = find_kernel(spec.checkout, spec.kernel_wanted);
+    spec.kernel.image = boot_image(spec.kernel);
     if (spec.load && options.build) {
         fmt::print(stderr, "vcluster: building modules for {} and krgadm\n", spec.kernel.version);
         build(spec);
