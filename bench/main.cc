@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// krg-bench: what the project promises about speed, measured on a virtual cluster on this machine, each value beside a baseline
+// taken in the same run. Writes build/bench.json and prints a table. Started by `make bench`.
+#include "measure.hh"
+#include "tests/cluster/lib/process.hh"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+int main(int argc, char** argv) {
+    using namespace krg::bench;
+    Options options;
+    bool strict = false;
+    CLI::App app{"Measures messages, crash detection and the engine; each value beside a baseline of the same run"};
+    app.add_option("--top", options.top, "The source tree")->required();
+    app.add_option("--only", options.only, "Rows to measure, as a shell pattern")->capture_default_str();
+    app.add_option("--kernel", options.kernel, "6.1, 6.12 or debug")->capture_default_str();
+    app.add_option("--output", options.output, "JSON file (default: build/bench.json)");
+    app.add_option("--round-trips", options.round_trips, "Samples of each kind")->check(CLI::Range(1, 1000000))->capture_default_str();
+    app.add_option("--bulk-rounds", options.bulk_rounds)->check(CLI::Range(1, 10000))->capture_default_str();
+    app.add_option("--bulk-messages", options.bulk_messages)->check(CLI::Range(1, 10000))->capture_default_str();
+    app.add_option("--crashes", options.crashes)->check(CLI::Range(1, 100))->capture_default_str();
+    app.add_flag("--strict", strict, "Exit status 1 when a goal is missed");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : 2;
+    }
+    if (options.output.empty()) options.output = options.top + "/build/bench.json";
+    const Wanted wanted = [&](const std::string& name) { return fnmatch(options.only.c_str(), name.c_str(), 0) == 0; };
+
+    std::vector<Row> rows;
+    try {
+        krg::cluster_test::catch_interrupts();
+        std::filesystem::create_directories(options.top + "/build/bench");
+        measure_engine(options, wanted, rows);
+        measure_messages(options, wanted, rows);
+        measure_detection(options, wanted, rows);
+        if (rows.empty()) {
+            fmt::print(stderr, "krg-bench: nothing is called {}\n", options.only);
+            return 8;
+        }
+        write_json(rows, options.output);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "krg-bench: {}\n", error.what());
+        return 1;
+    }
+    print_table(rows);
+    fmt::print("written to {}\n", options.output);
+    for (const Row& row : rows)
+        if (strict && !row.reached()) return 1;
+    return 0;
+}

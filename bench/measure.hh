@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The things that are measured: each adds its rows.
+#pragma once
+
+#include "result.hh"
+
+namespace krg::bench {
+
+struct Options {
+    std::string top, kernel = "6.1", only = "*", output;
+    int round_trips = 400, bulk_rounds = 12, bulk_messages = 32, crashes = 3;
+};
+
+/// Our messages against bare TIPC sockets, with krg_bench.ko in a cluster of two nodes.
+void measure_messages(const Options& options, const Wanted& wanted, std::vector<Row>& rows);
+/// From the crash of a machine to the view without it, in a cluster of three nodes.
+void measure_detection(const Options& options, const Wanted& wanted, std::vector<Row>& rows);
+/// Steps of the membership engine, in userspace.
+void measure_engine(const Options& options, const Wanted& wanted, std::vector<Row>& rows);
+
+}  // namespace krg::bench
