@@ -161,7 +161,8 @@ Json Cluster::machines() const {
 
 NodeIds Cluster::machines_in_state(const std::string& state) const {
     NodeIds ids;
-    for (const auto& node : machines().at("nodes"))
+    const Json all = machines();
+    for (const auto& node : all.at("nodes"))
         if (node.at("state") == state) ids.insert(node.at("id").get<int>());
     return ids;
 }
