@@ -197,9 +197,15 @@ static void *krg_nl_dump_begin(struct sk_buff *skb, struct netlink_callback *cb,
 
 int krg_nl_node_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 {
-	struct krg_node_status *st = krg_nl_status(cb->extack);
+	struct krg_node_status *st;
 	void *header;
 
+	/* The policy is that of the single request, where an id is welcome. */
+	if (nlmsg_attrlen(cb->nlh, GENL_HDRLEN) > 0) {
+		NL_SET_ERR_MSG(cb->extack, "a dump of all nodes takes no attributes");
+		return -EINVAL;
+	}
+	st = krg_nl_status(cb->extack);
 	if (!st)
 		return -ENOMEM;
 	cb->seq = (u32)st->epoch + 1;

@@ -73,7 +73,7 @@ static void krg_power_leave(struct work_struct *work)
 		for (waited_ms = 0; waited_ms < KRG_POWER_LEAVE_MS && !krg_power_is_out(); waited_ms += 100)
 			msleep(100);
 
-	pr_notice("krg: cluster %s: this node goes down now\n", krg_power_name(action));
+	pr_notice("cluster %s: this node goes down now\n", krg_power_name(action));
 	schedule_delayed_work(&krg_power_overrule_work, msecs_to_jiffies(KRG_POWER_INIT_MS));
 	if (action == KRG_POWER_ACTION_REBOOT)
 		orderly_reboot();
@@ -83,7 +83,7 @@ static void krg_power_leave(struct work_struct *work)
 
 static void krg_power_overrule(struct work_struct *work)
 {
-	pr_warn("krg: the init system has not shut this node down for %u s\n", KRG_POWER_INIT_MS / 1000);
+	pr_warn("the init system has not shut this node down for %u s\n", KRG_POWER_INIT_MS / 1000);
 	if (READ_ONCE(krg_power_pending) == KRG_POWER_ACTION_REBOOT)
 		kernel_restart(NULL);
 	else
@@ -134,7 +134,7 @@ static int krg_power_tell(u16 node, enum krg_power_step step, u32 action)
 	int err = krg_rpc_call(node, KRG_MSG_POWER, &vec, 1, NULL, 0, KRG_POWER_CALL_MS);
 
 	if (err < 0)
-		pr_warn("krg: cluster %s: node %u: error %d\n", krg_power_name(action), node, err);
+		pr_warn("cluster %s: node %u: error %d\n", krg_power_name(action), node, err);
 	return err < 0 ? err : 0;
 }
 

@@ -32,6 +32,7 @@ public:
     std::map<std::string, std::string> notes;
     std::vector<std::string> loaded, unloaded;
     bool can_load = true;
+    bool administrator = true;
     std::uint8_t next_random = 1;
 
     std::unique_ptr<Transport> open(const std::string& family) override;
@@ -41,6 +42,7 @@ public:
     std::optional<Bytes> mac(const std::string& link) override;
     bool bring_up(const std::string& link) override { return links.count(link) == 1; }
     std::uint32_t tipc_address(std::chrono::milliseconds) override { return tipc.bearers.empty() ? 0 : 0x1234; }
+    bool may_administer() override { return administrator; }
     Bytes random(std::size_t size) override { return Bytes(size, next_random++); }
     std::string read_note(const std::string& name) override { return notes[name]; }
     void write_note(const std::string& name, const std::string& text) override { notes[name] = text; }

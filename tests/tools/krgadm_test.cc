@@ -124,6 +124,15 @@ TEST_F(Commands, a_join_that_takes_too_long_is_given_up) {
     EXPECT_NE(world->err.str().find("krgadm: joining cluster blue: 2 s\n"), std::string::npos);
 }
 
+TEST_F(Commands, users_without_rights_get_exit_code_4_before_anything_is_looked_at) {
+    for (const char* verb : {"join", "create", "start"}) {
+        run(serving, {"--version"});
+        world->machine.administrator = false;
+        EXPECT_EQ(world->run({"cluster", verb}), 4) << verb;
+    }
+    EXPECT_TRUE(world->machine.loaded.empty());
+}
+
 TEST_F(Commands, join_in_a_cluster_is_refused_before_anything_is_changed) {
     EXPECT_EQ(run(serving, {"cluster", "join"}), 1);
     EXPECT_TRUE(world->machine.loaded.empty());

@@ -19,6 +19,12 @@ namespace {
 constexpr Seconds grace{5};  // the kernel keeps its own time of a join; this tool gives up a little later
 constexpr Seconds start_discovery{15};
 
+void need_administrator(Context& context, const std::string& what) {
+    if (context.system.may_administer()) return;
+    throw Error(Exit::not_permitted, fmt::format("cannot {}: Operation not permitted", what),
+                "run as root: this needs CAP_SYS_ADMIN");
+}
+
 void load_kerrighed(Context& context) {
     try {
         context.client();
@@ -166,6 +172,7 @@ void join_and_wait(Context& context, const Config& config, Seconds wait) {
 }  // namespace
 
 Exit cluster_create(Context& context, const ConfigOverrides& overrides, Seconds wait) {
+    need_administrator(context, "create a cluster");
     const Config config = effective_config(context, overrides);
     load_kerrighed(context);
     refuse_if_in_cluster(context);
@@ -175,6 +182,7 @@ Exit cluster_create(Context& context, const ConfigOverrides& overrides, Seconds 
 }
 
 Exit cluster_join(Context& context, const ConfigOverrides& overrides, std::optional<Seconds> wait) {
+    need_administrator(context, "join a cluster");
     const Config config = effective_config(context, overrides);
     load_kerrighed(context);
     refuse_if_in_cluster(context);
@@ -223,6 +231,7 @@ Exit cluster_leave(Context& context, std::optional<Seconds> wait) {
  * leaves the kernel asking.
  */
 Exit cluster_start(Context& context, Seconds wait) {
+    need_administrator(context, "join a cluster");
     const Config config = effective_config(context, {});
     load_kerrighed(context);
     const ClusterStatus before = context.client().cluster();

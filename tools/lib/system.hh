@@ -30,6 +30,8 @@ public:
     virtual bool bring_up(const std::string& link) = 0;
     /** Waits until TIPC has its own address; 0 when it does not get one in time. */
     virtual std::uint32_t tipc_address(std::chrono::milliseconds timeout) = 0;
+    /** May this process change what needs CAP_SYS_ADMIN? */
+    virtual bool may_administer() = 0;
     /** Random bytes. */
     virtual Bytes random(std::size_t size) = 0;
     /** The note kept in /run, "" if there is none. */
