@@ -57,7 +57,7 @@ void scenario_refused_joins(Test& test) {
     check_refusal(test, joiner, members, view,
                   {"taken id", {"--node-id", std::to_string(*members.begin())}, "node id", "id-taken", "node id is taken"});
     check_refusal(test, joiner, members, view,
-                  {"other cluster name", {"--name", "elsewhere"}, "another cluster", "cluster", "another cluster"});
+                  {"other cluster name", {"--name", "elsewhere"}, "only cluster", "cluster", "another cluster"});
 
     const std::string parameter = "/sys/module/kerrighed/parameters/test_version";
     ProcessResult version = test.cluster.shell(joiner, fmt::format("cat {0} >/run/version && echo 99 >{0}", parameter));
