@@ -51,8 +51,8 @@ void wait_for_members(const Cluster& cluster, const NodeIds& nodes) {
 
 // One run of krg_bench.ko from node 1 to node 2.
 Json bench_run(const Cluster& cluster, const std::string& order) {
-    const auto result =
-        cluster.shell(1, fmt::format("cd /sys/kernel/debug/krg_bench && echo '{}' >run && cat result", order), 300);
+    const auto result = cluster.shell(1, fmt::format("cd /sys/kernel/debug/krg_bench && echo '{}' >run && cat result", order),
+                                      300);
     must(result, "krg_bench: " + order);
     return Json::parse(result.out);
 }
@@ -64,7 +64,8 @@ void round_trip(const Cluster& cluster, const Options& options, const std::strin
 
 void bulk(const Cluster& cluster, const Options& options, const std::string& name, std::vector<Row>& rows) {
     const Json json = bench_run(cluster, fmt::format("bulk 2 65536 {} {}", options.bulk_messages, options.bulk_rounds));
-    rows.push_back({name, json.at("rpc").at("median_bytes_per_s"), "bytes/s", json.at("bare").at("median_bytes_per_s"), 0.90, false});
+    rows.push_back(
+        {name, json.at("rpc").at("median_bytes_per_s"), "bytes/s", json.at("bare").at("median_bytes_per_s"), 0.90, false});
 }
 
 // Has the monitor said that a view with exactly these members is committed?
@@ -89,7 +90,8 @@ pid_t machine_pid(const Cluster& cluster, int node) {
 double crash_once(Cluster& cluster, int victim, const NodeIds& all) {
     NodeIds rest = all;
     rest.erase(victim);
-    BackgroundProcess monitor(cluster.exec_words(1, {"krgadm", "--json", "monitor"}), cluster.options().folder + "/monitor.log");
+    BackgroundProcess monitor(cluster.exec_words(1, {"krgadm", "--json", "monitor"}),
+                              cluster.options().folder + "/monitor.log");
     const std::string silent = wait_until("the monitor", 30, [&] {
         return monitor.output().find("\"exists\"") == std::string::npos ? std::string("no line") : std::string();
     });
@@ -112,8 +114,9 @@ void measure_messages(const Options& options, const Wanted& wanted, std::vector<
     Cluster cluster(cluster_options(options, "rpc", 2));
     cluster.up();
     wait_for_members(cluster, {1, 2});
-    const std::string load = fmt::format("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; insmod {}/krg_bench.ko",
-                                         module_folder(options));
+    const std::string load =
+        fmt::format("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; insmod {}/krg_bench.ko",
+                    module_folder(options));
     for (int node : {1, 2}) must(cluster.shell(node, load), "krg_bench.ko");
     if (wanted("rpc-rtt-64")) round_trip(cluster, options, "rpc-rtt-64", 64, rows);
     if (wanted("rpc-rtt-4096")) round_trip(cluster, options, "rpc-rtt-4096", 4096, rows);

@@ -11,8 +11,9 @@
 namespace krg::bench {
 
 void measure_engine(const Options& options, const Wanted& wanted, std::vector<Row>& rows) {
-    static const std::map<std::string, std::string> names{
-        {"engine-step-renewal", "step_renewal"}, {"engine-step-tick", "step_tick"}, {"engine-step-refused", "step_refused"}};
+    static const std::map<std::string, std::string> names{{"engine-step-renewal", "step_renewal"},
+                                                          {"engine-step-tick", "step_tick"},
+                                                          {"engine-step-refused", "step_refused"}};
     bool any = false;
     for (const auto& [name, program_name] : names) any = any || wanted(name);
     if (!any) return;
@@ -28,7 +29,8 @@ void measure_engine(const Options& options, const Wanted& wanted, std::vector<Ro
     for (const auto& one : json.at("benchmarks"))
         if (one.at("aggregate_name") == "median") median_ns[one.at("run_name")] = one.at("cpu_time");
     for (const auto& [name, program_name] : names)
-        if (wanted(name)) rows.push_back({name, median_ns.at(program_name), "ns", median_ns.at("baseline_copy"), std::nullopt, true});
+        if (wanted(name))
+            rows.push_back({name, median_ns.at(program_name), "ns", median_ns.at("baseline_copy"), std::nullopt, true});
 }
 
 }  // namespace krg::bench

@@ -19,7 +19,9 @@ int main(int argc, char** argv) {
     app.add_option("--only", options.only, "Rows to measure, as a shell pattern")->capture_default_str();
     app.add_option("--kernel", options.kernel, "6.1, 6.12 or debug")->capture_default_str();
     app.add_option("--output", options.output, "JSON file (default: build/bench.json)");
-    app.add_option("--round-trips", options.round_trips, "Samples of each kind")->check(CLI::Range(1, 1000000))->capture_default_str();
+    app.add_option("--round-trips", options.round_trips, "Samples of each kind")
+        ->check(CLI::Range(1, 1000000))
+        ->capture_default_str();
     app.add_option("--bulk-rounds", options.bulk_rounds)->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--bulk-messages", options.bulk_messages)->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--crashes", options.crashes)->check(CLI::Range(1, 100))->capture_default_str();

@@ -22,15 +22,22 @@ std::string goal_text(const Row& row) {
 void print_table(const std::vector<Row>& rows) {
     fmt::print("{:<24} {:>16} {:>16} {:<8} {:>7} {:>9}\n", "name", "value", "baseline", "unit", "ratio", "goal");
     for (const Row& row : rows)
-        fmt::print("{:<24} {:>16.1f} {:>16.1f} {:<8} {:>7.3f} {:>9}  {}\n", row.name, row.value, row.baseline, row.unit, row.ratio(),
-                   goal_text(row), !row.goal ? "" : row.reached() ? "reached" : "MISSED");
+        fmt::print("{:<24} {:>16.1f} {:>16.1f} {:<8} {:>7.3f} {:>9}  {}\n", row.name, row.value, row.baseline, row.unit,
+                   row.ratio(), goal_text(row),
+                   !row.goal       ? ""
+                   : row.reached() ? "reached"
+                                   : "MISSED");
 }
 
 void write_json(const std::vector<Row>& rows, const std::string& path) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const Row& row : rows) {
-        nlohmann::ordered_json one{{"name", row.name},         {"value", row.value},   {"unit", row.unit},
-                                   {"baseline", row.baseline}, {"ratio", row.ratio()}, {"goal", nullptr},
+        nlohmann::ordered_json one{{"name", row.name},
+                                   {"value", row.value},
+                                   {"unit", row.unit},
+                                   {"baseline", row.baseline},
+                                   {"ratio", row.ratio()},
+                                   {"goal", nullptr},
                                    {"lower_is_better", row.lower_is_better}};
         if (row.goal) one["goal"] = *row.goal;
         list.push_back(std::move(one));

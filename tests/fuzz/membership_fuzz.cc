@@ -90,9 +90,9 @@ struct Watcher {
 };
 
 u32 event_of(uint8_t op) {
-    static constexpr u32 kinds[] = {KRG_MBR_EV_MSG,      KRG_MBR_EV_MSG,   KRG_MBR_EV_MSG,      KRG_MBR_EV_MSG,
-                                    KRG_MBR_EV_TICK,     KRG_MBR_EV_TICK,  KRG_MBR_EV_PEER_UP,  KRG_MBR_EV_PEER_DOWN,
-                                    KRG_MBR_EV_PREPARED, KRG_MBR_EV_LEAVE, KRG_MBR_EV_DRAINED,  KRG_MBR_EV_EVICT,
+    static constexpr u32 kinds[] = {KRG_MBR_EV_MSG,      KRG_MBR_EV_MSG,   KRG_MBR_EV_MSG,       KRG_MBR_EV_MSG,
+                                    KRG_MBR_EV_TICK,     KRG_MBR_EV_TICK,  KRG_MBR_EV_PEER_UP,   KRG_MBR_EV_PEER_DOWN,
+                                    KRG_MBR_EV_PREPARED, KRG_MBR_EV_LEAVE, KRG_MBR_EV_DRAINED,   KRG_MBR_EV_EVICT,
                                     KRG_MBR_EV_RECOVER,  KRG_MBR_EV_JOIN,  KRG_MBR_EV_LINK_HINT, KRG_MBR_EV_CREATE};
     return kinds[op % 16];
 }

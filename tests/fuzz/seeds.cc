@@ -21,10 +21,12 @@ namespace fs = std::filesystem;
 
 void write(const fs::path& folder, const std::string& name, const Bytes& data) {
     fs::create_directories(folder);
-    std::ofstream(folder / name, std::ios::binary).write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
+    std::ofstream(folder / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
 }
 
-template <typename T> Bytes tagged(uint8_t tag, const T& value) {
+template<typename T>
+Bytes tagged(uint8_t tag, const T& value) {
     Bytes out(1 + sizeof(T), tag);
     std::memcpy(out.data() + 1, &value, sizeof(T));
     return out;
@@ -104,7 +106,8 @@ void membership(const fs::path& folder) {
         }
         write(folder, "scene-" + std::to_string(scene), all);
     }
-    write(folder, "events", {3, 6, 4, 10, 7, 2, 10, 14, 3, 50, 4, 0, 255, 9, 0, 10, 4, 0, 100, 10, 0, 10, 11, 2, 20, 4, 0, 200, 12, 0, 1});
+    write(folder, "events",
+          {3, 6, 4, 10, 7, 2, 10, 14, 3, 50, 4, 0, 255, 9, 0, 10, 4, 0, 100, 10, 0, 10, 11, 2, 20, 4, 0, 200, 12, 0, 1});
 }
 
 void witness(const fs::path& folder) {

@@ -44,7 +44,8 @@ void hello(const uint8_t* data, size_t size) {
     if (verdict != KRG_WIRE_OK && verdict != KRG_WIRE_BAD_VERSION) return;
     require((h.version == KRG_WIRE_VERSION) == (verdict == KRG_WIRE_OK));
     require(size >= KRG_HELLO_SIZE && h.node && h.incarnation);
-    require(krg_wire_name_valid(h.cluster, sizeof(h.cluster)) && ends(h.cluster, sizeof(h.cluster)) && ends(h.host, sizeof(h.host)));
+    require(krg_wire_name_valid(h.cluster, sizeof(h.cluster)) && ends(h.cluster, sizeof(h.cluster)) &&
+            ends(h.host, sizeof(h.host)));
     krg_hello_wire out;
     krg_hello_put(&h, &out);
     require(krg_hello_get(&out, sizeof(out), &again) == verdict);
