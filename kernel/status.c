@@ -120,6 +120,12 @@ struct krg_node_status *krg_node_get_status(void)
 	snap = krg_member_snapshot(KRG_NODE_ID_MAX);
 	if (snap)
 		status_engine(st, snap);
+	/*
+	 * The state is what the last event made it; a node that slept past its lease,
+	 * or has just been expelled, has not handled that event yet. The lease knows.
+	 */
+	if (st->state == KRG_NODE_SERVING && !st->lease_left_ms)
+		st->state = KRG_NODE_SUSPENDED;
 	krg_member_snapshot_free(snap);
 	if (st->state == KRG_NODE_LEAVING && krg_view_drain_holders(holders, sizeof(holders)))
 		snprintf(st->last_error, sizeof(st->last_error), "leaving, held by %s", holders);
