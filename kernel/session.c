@@ -29,6 +29,7 @@ struct workqueue_struct *krg_session_wq;
 static DEFINE_MUTEX(krg_session_mutex);
 static LIST_HEAD(krg_session_all);
 static struct krg_session __rcu *krg_session_up[KRG_NODE_ID_MAX + 1];
+static atomic_t krg_session_count;	/* entries of the list */
 static DECLARE_WAIT_QUEUE_HEAD(krg_session_gone);
 
 static void session_free(struct kref *ref)
@@ -102,7 +103,8 @@ static void session_reap(struct work_struct *work)
 	mutex_unlock(&krg_session_mutex);
 	krg_peer_lost(node);
 	krg_session_put(s);	/* the list's */
-	wake_up_all(&krg_session_gone);
+	if (atomic_dec_and_test(&krg_session_count))
+		wake_up_all(&krg_session_gone);
 }
 
 void krg_session_kill(struct krg_session *s, const char *why)
@@ -149,6 +151,7 @@ struct krg_session *krg_session_create(u16 node, u64 incarnation, u64 attempt, c
 	mutex_lock(&krg_session_mutex);
 	kref_get(&s->ref);
 	list_add_tail(&s->list, &krg_session_all);
+	atomic_inc(&krg_session_count);
 	mutex_unlock(&krg_session_mutex);
 	return s;
 }
@@ -305,16 +308,6 @@ void krg_session_kick_all(void)
 	mutex_unlock(&krg_session_mutex);
 }
 
-static bool session_none(void)
-{
-	bool none;
-
-	mutex_lock(&krg_session_mutex);
-	none = list_empty(&krg_session_all);
-	mutex_unlock(&krg_session_mutex);
-	return none;
-}
-
 void krg_session_stop_all(void)
 {
 	struct krg_session *s;
@@ -324,7 +317,7 @@ void krg_session_stop_all(void)
 		krg_session_kill(s, "leaving");
 	mutex_unlock(&krg_session_mutex);
 	/* Closing a congested connection takes TIPC up to 8 s; none waits longer. */
-	while (!wait_event_timeout(krg_session_gone, session_none(), 10 * HZ))
+	while (!wait_event_timeout(krg_session_gone, !atomic_read(&krg_session_count), 10 * HZ))
 		pr_notice("still closing connections\n");
 }
 
