@@ -249,7 +249,10 @@ void Engine::dispatch(NodeId from, const Header& h, Reader& r) {
     case MsgType::JoinWait:  // left over from when it or we joined
     case MsgType::Refuse: stats_.stale_messages++; break;
     case MsgType::NotMember: on_not_member(from, h, r); break;
-    case MsgType::Behind: r.complete() ? send_decide(from) : r.fail(); break;
+    case MsgType::Behind:
+        if (KRG_MUTANT(LostDecideNotRepaired)) break;
+        r.complete() ? send_decide(from) : r.fail();
+        break;
     case MsgType::Request: on_request(from, r); break;
     case MsgType::P1a: on_p1a(from, h, r); break;
     case MsgType::P1b: on_p1b(from, r); break;

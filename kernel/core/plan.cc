@@ -61,8 +61,10 @@ void Engine::known_conflicts() {
     });
     mine.each([this](NodeId i) {
         for (u32 w = 0; w < alive_.word_count(); w++)
-            for (u64 bits = alive_.words()[w] & ~row_[i].words()[w]; bits; bits &= bits - 1)
-                clique_.conflict(i, static_cast<NodeId>(w * 64 + static_cast<u32>(std::countr_zero(bits))));
+            for (u64 bits = alive_.words()[w] & ~row_[i].words()[w]; bits; bits &= bits - 1) {
+                auto deaf = static_cast<NodeId>(w * 64 + static_cast<u32>(std::countr_zero(bits)));
+                if (!KRG_MUTANT(OneWayIsReachable) || !row_[deaf].has(i)) clique_.conflict(i, deaf);
+            }
     });
     plan_plain_ = mine.contains_all(alive_);
 }

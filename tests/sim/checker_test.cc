@@ -35,6 +35,30 @@ std::vector<u8> vote(u64 epoch, NodeId proposer) {
     return bytes;
 }
 
+std::vector<u8> promise(u64 epoch, u8 round, NodeId proposer) {
+    std::vector<u8> bytes = vote(epoch, proposer);
+    bytes[1] = 9;
+    bytes[28] = round;
+    return bytes;
+}
+
+std::vector<u8> proposal(u64 epoch, NodeId proposer, u8 value) {
+    std::vector<u8> bytes = vote(epoch, proposer);
+    bytes[1] = 10;
+    bytes.back() = value;
+    return bytes;
+}
+
+std::vector<u8> renewal(u64 epoch, u8 acknowledged) {
+    std::vector<u8> bytes(60, 0);
+    bytes[0] = 1;
+    bytes[1] = 1;
+    bytes[4] = cluster_id;
+    bytes[12] = static_cast<u8>(epoch);
+    bytes[36] = acknowledged;
+    return bytes;
+}
+
 /// A cluster of three that serves in view 3, told in the checker's words.
 class History : public testing::Test {
 protected:
@@ -42,7 +66,7 @@ protected:
         for (NodeId node = 1; node <= 3; node++) checker.booted(node, 100 + node);
         install(view(1, {1}), {1});
         install(view(2, {1, 2}), {1, 2});
-        checker.sent(2, vote(3, 1));
+        checker.sent(now, 2, vote(3, 1));
         install(view(3, {1, 2, 3}), {1, 2, 3});
         for (NodeId node = 1; node <= 3; node++) commit(node, 3);
         ASSERT_FALSE(checker.violation().has_value()) << checker.violation()->text;
@@ -70,14 +94,14 @@ protected:
 }  // namespace
 
 TEST_F(History, two_views_of_one_epoch_are_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1});
     install(view(4, {2, 3}, {member(1, KRG_MBR_R_LOST)}), {2});
     expect("one-view-per-epoch");
 }
 
 TEST_F(History, a_removed_node_that_still_serves_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1, 2});
     now += second;
     commit(1, 4);
@@ -85,7 +109,7 @@ TEST_F(History, a_removed_node_that_still_serves_is_noticed) {
 }
 
 TEST_F(History, serving_after_the_removed_nodes_lease_is_right) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1, 2});
     now += 2 * second;
     commit(1, 4);
@@ -94,7 +118,7 @@ TEST_F(History, serving_after_the_removed_nodes_lease_is_right) {
 }
 
 TEST_F(History, a_lease_extended_after_the_removal_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1, 2});
     now += 2 * second;
     commit(1, 4);
@@ -108,7 +132,7 @@ TEST_F(History, an_epoch_that_goes_back_is_noticed) {
 }
 
 TEST_F(History, a_commit_before_prepared_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1, 2});
     checker.action(now, 1, KRG_MBR_ACT_COMMIT, 4, 0, false);
     expect("life-cycle");
@@ -166,25 +190,25 @@ TEST_F(History, a_lease_longer_than_the_clusters_is_noticed) {
 }
 
 TEST_F(History, a_view_without_its_holder_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {3});
     expect("view-form");
 }
 
 TEST_F(History, members_out_of_order_are_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {2, 1}, {member(3, KRG_MBR_R_LOST)}), {1});
     expect("view-form");
 }
 
 TEST_F(History, a_removal_that_is_not_named_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}), {1});
     expect("lineage");
 }
 
 TEST_F(History, a_member_that_never_lived_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2, 3, 4}), {1});
     expect("lineage");
 }
@@ -200,33 +224,57 @@ TEST_F(History, a_view_decided_by_a_minority_is_noticed) {
 }
 
 TEST_F(History, votes_of_two_ballots_are_not_added_up) {
-    checker.sent(2, vote(4, 3));
-    checker.sent(3, vote(4, 9));
-    checker.sent(2, vote(4, 9));
+    checker.sent(now, 2, vote(4, 3));
+    checker.sent(now, 3, vote(4, 9));
+    checker.sent(now, 2, vote(4, 9));
     install(view(4, {2, 3}, {member(1, KRG_MBR_R_LOST)}), {2});
     expect_peace();
-    checker.sent(3, vote(5, 9));
+    checker.sent(now, 3, vote(5, 9));
     install(view(5, {3}, {member(2, KRG_MBR_R_LOST)}), {3});
     expect("quorum");
 }
 
 TEST_F(History, a_commit_that_too_few_have_installed_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1});
     now += 3 * second;
     commit(1, 4);
     expect("quorum");
 }
 
+TEST_F(History, a_vote_below_the_promise_is_noticed) {
+    checker.sent(now, 2, promise(4, 3, 3));
+    checker.sent(now, 2, vote(4, 1));
+    expect("ballot");
+}
+
+TEST_F(History, a_ballot_with_two_values_is_noticed) {
+    checker.sent(now, 1, proposal(4, 1, 1));
+    checker.sent(now, 1, proposal(4, 1, 1));
+    expect_peace();
+    checker.sent(now, 1, proposal(4, 1, 2));
+    expect("ballot");
+}
+
+TEST_F(History, a_lease_acknowledged_after_the_vote_is_noticed) {
+    checker.sent(now, 2, renewal(3, 1));
+    checker.sent(now, 2, vote(4, 1));
+    checker.sent(now, 2, renewal(3, 0));
+    checker.sent(now, 2, renewal(4, 1));
+    expect_peace();
+    checker.sent(now, 2, renewal(3, 1));
+    expect("ballot");
+}
+
 TEST_F(History, an_eviction_nobody_asked_for_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_EVICTED)}), {1});
     expect("reason");
 }
 
 TEST_F(History, an_eviction_that_was_asked_for_is_right) {
     checker.asked_evict(3, 103);
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_EVICTED)}), {1});
     checker.action(now, 3, KRG_MBR_ACT_EXPELLED, 4, KRG_MBR_R_EVICTED, false);
     expect_peace();
@@ -268,7 +316,7 @@ TEST_F(History, an_operation_of_a_fellow_member_is_right) {
 }
 
 TEST_F(History, an_operation_of_a_removed_node_is_noticed) {
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2}, {member(3, KRG_MBR_R_LOST)}), {1, 2});
     now += 3 * second;
     commit(1, 4);
@@ -293,7 +341,7 @@ TEST_F(History, a_reset_needs_a_new_epoch) {
     EXPECT_FALSE(checker.needs_epoch(2));
     checker.reset(2, 1, 999);
     EXPECT_FALSE(checker.needs_epoch(2));
-    checker.sent(2, vote(4, 1));
+    checker.sent(now, 2, vote(4, 1));
     install(view(4, {1, 2, 3}), {1});
     EXPECT_FALSE(checker.needs_epoch(1));
 }

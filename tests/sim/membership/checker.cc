@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "tests/sim/world/hash.hh"
 #include "tests/sim/world/rng.hh"
 
 namespace krg::sim {
@@ -48,17 +49,59 @@ const ViewRecord* Checker::latest() const {
     return it->first.first == latest_cluster_ ? it->second.view.get() : nullptr;
 }
 
-void Checker::sent(NodeId from, std::span<const u8> bytes) {
-    // version, type, 0, cluster, epoch | target epoch, ballot (round, node): see the engine's message.hh.
-    constexpr u8 accepted = 11;
-    const auto number = [&](std::size_t at, unsigned width) {
-        u64 value = 0;
-        for (unsigned i = 0; i < width; i++) value |= static_cast<u64>(bytes[at + i]) << (8 * i);
-        return value;
-    };
-    if (bytes.size() < 34 || bytes[1] != accepted) return;
-    const Ballot ballot{static_cast<u32>(number(28, 4)), static_cast<NodeId>(number(32, 2))};
-    votes_[{number(4, 8), number(20, 8)}][ballot].insert(from);
+namespace {
+
+// version, type, 0, cluster, epoch | body: see the engine's message.hh. Only what the rules need is read here.
+enum Wire : u8 { wire_renew = 1, wire_promise = 9, wire_propose = 10, wire_vote = 11 };
+constexpr std::size_t body = 20;
+
+u64 number(std::span<const u8> bytes, std::size_t at, unsigned width) {
+    u64 value = 0;
+    for (unsigned i = 0; i < width; i++) value |= static_cast<u64>(bytes[at + i]) << (8 * i);
+    return value;
+}
+
+}  // namespace
+
+void Checker::sent(Time now, NodeId from, std::span<const u8> bytes) {
+    if (bytes.size() < body + 14) return;
+    const u8 type = bytes[1];
+    const u64 cluster = number(bytes, 4, 8);
+    if (type == wire_renew && bytes.size() >= body + 24) {
+        const Word& word = nodes_[from].word;
+        const u64 epoch = number(bytes, 12, 8);
+        if (word.has_voted && word.cluster == cluster && word.target == epoch + 1 && number(bytes, body + 16, 8) != 0)
+            fail(now, from, "ballot", fmt::format("acknowledges a lease of epoch {} after it voted for the next view", epoch));
+        return;
+    }
+    if (type < wire_promise || type > wire_vote) return;
+    const Key key{cluster, number(bytes, body, 8)};
+    const Ballot ballot{static_cast<u32>(number(bytes, body + 8, 4)), static_cast<NodeId>(number(bytes, body + 12, 2))};
+    check_word(now, from, type, key, ballot, bytes.subspan(body + 14));
+    if (type == wire_vote) votes_[key][ballot].insert(from);
+}
+
+void Checker::check_word(Time now, NodeId from, u8 type, const Key& key, const Ballot& ballot, std::span<const u8> value) {
+    if (type == wire_propose) {
+        RunHash hash;
+        hash.mix(value);
+        const auto [known, fresh] = values_.try_emplace({key, ballot}, hash.value());
+        if (!fresh && known->second != hash.value())
+            fail(now, from, "ballot", fmt::format("proposes two values for epoch {} in ballot {}.{}", key.second, ballot.first, ballot.second));
+        return;
+    }
+    Word& word = from == KRG_MBR_WITNESS ? witness_word_ : nodes_[from].word;
+    if (word.cluster != key.first || word.target < key.second) word = {key.first, key.second, {}, {}, false};
+    if (word.target != key.second) return;
+    if (type == wire_promise) {
+        word.promised = std::max(word.promised, ballot);
+        return;
+    }
+    if (ballot < word.promised)
+        fail(now, from, "ballot", fmt::format("votes in ballot {}.{} for epoch {}, but promised {}.{}", ballot.first, ballot.second, key.second,
+                                              word.promised.first, word.promised.second));
+    word.voted = ballot;
+    word.has_voted = true;
 }
 
 void Checker::prepare(Time now, NodeId node, const ViewRecord& view) {

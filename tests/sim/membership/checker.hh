@@ -12,6 +12,8 @@
 //	lineage             a view whose members do not follow from the view before
 //	quorum              a view decided or committed without the votes it needs
 //	reason              a removal or a refusal for a reason that is not true
+//	ballot              an acceptor or a proposer breaks its word: votes below its promise, two values in one ballot, a lease
+//	                    acknowledged after the vote for the next view
 //	operation           an operation done or accepted by a node that may not
 //	engine              the engine failed an internal check or dropped an action
 //	garbage             damaged bytes changed something
@@ -63,7 +65,7 @@ public:
 
     // What the engine did
     /// A control message leaves a node (0: the witness): votes are counted from what is on the wire.
-    void sent(NodeId from, std::span<const u8> bytes);
+    void sent(Time now, NodeId from, std::span<const u8> bytes);
     void prepare(Time now, NodeId node, const ViewRecord& view);
     void prepared(NodeId node, u64 epoch) { nodes_[node].prepared = std::max(nodes_[node].prepared, epoch); }
     /// @p limit_passed: the time the join was given is over.
@@ -98,6 +100,14 @@ public:
     [[nodiscard]] u64 hash() const;
 
 private:
+    using Key = std::pair<u64, u64>;  ///< cluster, epoch
+    using Ballot = std::pair<u32, NodeId>;
+    /// What a node said about the next epoch in this life.
+    struct Word {
+        u64 cluster = 0, target = 0;
+        Ballot promised{}, voted{};
+        bool has_voted = false;
+    };
     struct Node {
         bool alive = false;
         bool asked_leave = false;
@@ -111,25 +121,26 @@ private:
         u64 committed = 0;
         u32 refusal = KRG_MBR_R_NONE;
         std::shared_ptr<const ViewRecord> view;
+        Word word;
         NodeShown shown;
     };
     struct Known {
         std::shared_ptr<const ViewRecord> view;
         std::set<NodeId> installed;  ///< members that installed it
     };
-    using Key = std::pair<u64, u64>;  ///< cluster, epoch
-    using Ballot = std::pair<u32, NodeId>;
-
     void new_view(Time now, NodeId node, const ViewRecord& view);
     void check_lineage(Time now, NodeId node, const ViewRecord& view);
     void check_removed(Time now, NodeId node, const ViewRecord& before, const ViewRecord& view);
     void check_overlap(Time now, NodeId node);
+    void check_word(Time now, NodeId from, u8 type, const Key& key, const Ballot& ballot, std::span<const u8> value);
     void check_votes(Time now, NodeId node, const ViewRecord& before, const ViewRecord& view);
     void check_commit(Time now, NodeId node, u64 epoch);
 
     std::vector<Node> nodes_;
     std::map<Key, Known> views_;
     std::map<Key, std::map<Ballot, std::set<NodeId>>> votes_;  ///< for the view of an epoch
+    std::map<std::pair<Key, Ballot>, u64> values_;               ///< hash of what a ballot proposed
+    Word witness_word_;
     std::set<std::pair<NodeId, u64>> evict_asked_, left_asked_, drained_, lives_;
     u64 recoveries_ = 0;
     u64 commits_ = 0;

@@ -104,7 +104,7 @@ private:
     [[nodiscard]] bool quiet() const;
 
     static constexpr u64 step_ms = 100;
-    static constexpr krg_mbr_params params{500, 50, 100, 250, 50, 0};
+    static constexpr krg_mbr_params params{800, 50, 100, 450, 50, 0};
 
     const ExhaustiveOptions& options_;
     NodeId n_;
@@ -141,7 +141,7 @@ void Explorer::step(NodeId node, krg_mbr_event e) {
         switch (action.type) {
         case KRG_MBR_ACT_SEND: {
             if (action.node == KRG_MBR_WITNESS || action.node > n_ || !world_.alive[action.node]) break;
-            checker().sent(node, {action.data, action.len});
+            checker().sent(now, node, {action.data, action.len});
             Item item;
             item.born = world_.step;
             item.bytes = std::make_shared<const std::vector<u8>>(action.data, action.data + action.len);

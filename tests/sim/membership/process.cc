@@ -171,7 +171,7 @@ void MembershipProcess::act(const krg_mbr_action& action) {
     if (action.type == KRG_MBR_ACT_SEND) {
         const std::span<const u8> bytes(action.data, action.len);
         if (sent_) sent_(bytes);
-        if (checker_) checker_->sent(host_.id(), bytes);
+        if (checker_) checker_->sent(host_.true_time(), host_.id(), bytes);
         if (action.node == KRG_MBR_WITNESS) host_.storage(bytes);
         else host_.send(clone_ && clone_->machine != 0 && action.node == clone_->of && action.incarnation == clone_->incarnation ? clone_->machine : action.node, Class::control, bytes);
         return;

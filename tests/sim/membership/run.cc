@@ -139,7 +139,7 @@ bool Run::storage(NodeId node, std::span<const u8> request, std::vector<u8>& rep
     if (world_.tracing()) world_.note(node, Detail::full_log, '>', fmt::format("witness answers {} ({} bytes)", done, done < 0 ? 0 : answer_len));
     if (done < 0 || answer_len == 0) return false;
     reply.assign(answer, answer + answer_len);
-    checker_.sent(KRG_MBR_WITNESS, reply);
+    checker_.sent(world_.now(), KRG_MBR_WITNESS, reply);
     return true;
 }
 

@@ -86,7 +86,7 @@ void draw_cluster(Rng& rng, Knobs& k) {
     k.renew_ms = rng.chance(1, 8) ? rng.between(60, 200) : rng.between(200, 600);
     k.suspect_ms = k.renew_ms * rng.between(5, 10) / 2;
     k.lease_ms = k.suspect_ms + k.renew_ms * rng.between(1, 4);
-    k.settle_ms = rng.chance(1, 2) ? k.renew_ms / 4 + rng.below(k.renew_ms) : 2 * k.renew_ms + 10 + rng.below(k.renew_ms / 2);
+    k.settle_ms = rng.chance(1, 3) ? k.renew_ms / 4 + rng.below(k.renew_ms) : 2 * k.renew_ms + 10 + rng.below(k.renew_ms / 2);
     k.drift_ms = rng.between(10, 20 + k.lease_ms / 10);
     k.witness = rng.chance(3, 10) ? 1 : 0;
     // A drift allowance covers a lease on the fastest and the slowest clock, and the milliseconds lost to rounding at
@@ -142,7 +142,9 @@ Knobs draw_knobs(u64 seed, u64 nodes, u64 seconds) {
     k.keep_quorum = rng.chance(9, 10) ? 1 : 0;
     k.longest_ms = rng.log_uniform(1000, 20000);
     k.final_operator = rng.chance(1, 2) ? 0 : rng.between(1, 2);
-    k.final_cut = rng.chance(1, 3) ? 0 : rng.between(1, static_cast<u64>(FinalCut::count_) - 1);
+    constexpr FinalCut cuts[] = {FinalCut::none, FinalCut::none, FinalCut::pair, FinalCut::pair, FinalCut::one_way, FinalCut::one_way,
+                                 FinalCut::isolate, FinalCut::split, FinalCut::random_pairs};
+    k.final_cut = static_cast<u64>(cuts[rng.below(std::size(cuts))]);
     k.heal_after = rng.chance(1, 3) ? 1 : 0;
     for (u64& weight : k.weight) weight = rng.chance(1, 3) ? 0 : rng.between(1, 10);
     return k;
