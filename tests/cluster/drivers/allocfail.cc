@@ -44,10 +44,12 @@ echo "total $n $failed"
 )",
                                            nth_max, module_file(test), enomem);
     ProcessResult result = test.cluster.shell(1, script, 400);
-    test.report.require(result.done(), "loading, with every single allocation failing once, ends with an error or works", result.evidence());
+    test.report.require(result.done(), "loading, with every single allocation failing once, ends with an error or works",
+                        result.evidence());
     test.report.note("allocations, of them such that loading failed: " + result.out);
     int allocations = 0, failed = 0;
-    test.report.check(std::sscanf(result.out.c_str() + std::min(result.out.size(), result.out.find("total")), "total %d %d", &allocations, &failed) == 2 &&
+    test.report.check(std::sscanf(result.out.c_str() + std::min(result.out.size(), result.out.find("total")), "total %d %d",
+                                  &allocations, &failed) == 2 &&
                           failed > 5 && allocations > failed && allocations < nth_max,
                       "and allocations really failed, to the last one", result.out);
     test.report.check(result.out.find("errno") == std::string::npos, "the error is always ENOMEM", result.out);
@@ -57,17 +59,22 @@ echo "total $n $failed"
 
 void set_probability(Test& test, const NodeIds& nodes, int percent) {
     for (int node : nodes)
-        require_done(test, node, fmt::format("echo {0} >/sys/kernel/debug/failslab/probability && echo {0} >/sys/kernel/debug/fail_page_alloc/probability", percent),
-                     fmt::format("node {}: {} % of the allocations of marked tasks fail", node, percent));
+        require_done(
+            test, node,
+            fmt::format(
+                "echo {0} >/sys/kernel/debug/failslab/probability && echo {0} >/sys/kernel/debug/fail_page_alloc/probability",
+                percent),
+            fmt::format("node {}: {} % of the allocations of marked tasks fail", node, percent));
 }
 
 // The kernel threads do most of the work of a join: they are marked too, as often as new ones appear.
-constexpr const char* mark_threads =
-    "for comm in /proc/[0-9]*/comm; do case $(cat $comm 2>/dev/null) in krg*|kworker/*krg*) echo 1 >${comm%/comm}/make-it-fail 2>/dev/null ;; esac; "
-    "done; true";
+constexpr const char* mark_threads = "for comm in /proc/[0-9]*/comm; do case $(cat $comm 2>/dev/null) in krg*|kworker/*krg*) "
+                                     "echo 1 >${comm%/comm}/make-it-fail 2>/dev/null ;; esac; "
+                                     "done; true";
 
 ProcessResult marked(Test& test, int node, const std::string& command) {
-    const std::string script = fmt::format("{}; sh -c 'echo 1 >/proc/self/make-it-fail; exec timeout 30 krgadm {}'", mark_threads, command);
+    const std::string script = fmt::format("{}; sh -c 'echo 1 >/proc/self/make-it-fail; exec timeout 30 krgadm {}'",
+                                           mark_threads, command);
     return test.cluster.shell(node, script, 60);
 }
 
@@ -75,7 +82,8 @@ void scenario_life(Test& test) {
     const NodeIds nodes = running(test);
     for (int node : nodes) {
         require_done(test, node, prepare, fmt::format("fault injection is set up on node {}", node));
-        require_done(test, node, "modprobe tipc && insmod " + module_file(test), fmt::format("the module loads on node {}", node));
+        require_done(test, node, "modprobe tipc && insmod " + module_file(test),
+                     fmt::format("the module loads on node {}", node));
     }
     ProcessResult create = test.cluster.krgadm(1, {"cluster", "create"});
     test.report.require(create.done(), "node 1 creates a cluster", create.evidence());

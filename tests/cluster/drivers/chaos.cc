@@ -46,7 +46,8 @@ private:
 
     // Who is left has one view, later than all before, and nobody else says that he serves in it.
     void survivors(const NodeIds& nodes) {
-        NodeStatus view = require_view(test_, nodes, fmt::format("{}: nodes {} have one view", name_, to_text(nodes)), view_limit_s);
+        NodeStatus view = require_view(test_, nodes, fmt::format("{}: nodes {} have one view", name_, to_text(nodes)),
+                                       view_limit_s);
         test_.report.check(view.epoch > epoch_, fmt::format("{}: it is a later one", name_),
                            fmt::format("epoch {} before, {} now", epoch_, view.epoch));
         epoch_ = view.epoch;
@@ -54,11 +55,13 @@ private:
 
     void outsiders_do_not_serve(const NodeIds& outsiders) {
         for (const auto& [node, status] : test_.cluster.status(outsiders))
-            test_.report.check(status.state != "serving", fmt::format("{}: node {} does not serve", name_, node), status.text());
+            test_.report.check(status.state != "serving", fmt::format("{}: node {} does not serve", name_, node),
+                               status.text());
     }
 
     void whole() {
-        NodeStatus view = require_view(test_, nodes_, fmt::format("{}: all {} are members again", name_, nodes_.size()), return_limit_s);
+        NodeStatus view = require_view(test_, nodes_, fmt::format("{}: all {} are members again", name_, nodes_.size()),
+                                       return_limit_s);
         test_.report.check(view.epoch > epoch_, fmt::format("{}: in a later view", name_),
                            fmt::format("epoch {} before, {} now", epoch_, view.epoch));
         epoch_ = view.epoch;

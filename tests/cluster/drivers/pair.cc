@@ -43,7 +43,8 @@ void scenario_link_dies(Test& test) {
 void scenario_no_witness(Test& test) {
     NodeStatus view = require_view(test, both, "both serve");
     test.cluster.cut(1, 2);
-    for (int node : both) require_state(test, node, {"suspended"}, fmt::format("cut in two halves, node {} suspends itself", node), 20);
+    for (int node : both)
+        require_state(test, node, {"suspended"}, fmt::format("cut in two halves, node {} suspends itself", node), 20);
     check_refused(test, 1, {"node", "evict", "2"}, 6, "quorum", "evicting needs a quorum (exit status 6)");
     sleep_s(test.cluster.limit(5));
     for (const auto& [node, status] : test.cluster.status(both))
@@ -99,7 +100,8 @@ void switch_off(Test& test) {
     test.report.check(missing.empty(), "every machine is switched off", missing);
     for (int node : nodes) {
         const std::string serial = test.cluster.log(node);
-        test.report.check(serial.find("Kernel panic") == std::string::npos, fmt::format("node {} went down in order", node), last_lines(serial, 20));
+        test.report.check(serial.find("Kernel panic") == std::string::npos, fmt::format("node {} went down in order", node),
+                          last_lines(serial, 20));
     }
 }
 

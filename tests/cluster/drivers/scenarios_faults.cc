@@ -39,7 +39,8 @@ void scenario_crash(Test& test) {
     std::string missing = events.wait_for({{"verb", "destroy"}, {"object", "node"}, {"id", victim}, {"reason", "lost"}});
     test.report.check(missing.empty(), "krgadm monitor says that it was lost", missing);
     ProcessResult health = test.cluster.krgadm(*others.begin(), {"--json", "health"});
-    test.report.check(health.out.find(fmt::format("node{}", victim)) != std::string::npos, "krgadm health names it", health.evidence());
+    test.report.check(health.out.find(fmt::format("node{}", victim)) != std::string::npos, "krgadm health names it",
+                      health.evidence());
     test.cluster.boot(victim);
     NodeStatus back = require_view(test, nodes, "booted again, it is a member again");
     test.report.check(incarnation(test, victim) != old_life, "as a new incarnation");
@@ -95,13 +96,13 @@ void scenario_pause_late(Test& test) {
         ++asked_after;
         asked_krgadm += sample.source == "krgadm";
         if (sample.state == "serving" && (sample.epoch <= before.epoch || sample.incarnation == old_life))
-            wrong += fmt::format("{:.2f} {} said serving in epoch {} as incarnation {}\n", sample.begin_s, sample.source, sample.epoch,
-                                 sample.incarnation);
+            wrong += fmt::format("{:.2f} {} said serving in epoch {} as incarnation {}\n", sample.begin_s, sample.source,
+                                 sample.epoch, sample.incarnation);
     }
     test.report.check(woke_at > 0 && asked_before > 0 && asked_after > 10 && asked_krgadm > 0,
                       "its status was asked before, and quickly after it woke",
-                      fmt::format("woke at {:.2f}, {} answers before, {} after, {} of them krgadm's", woke_at, asked_before, asked_after,
-                                  asked_krgadm));
+                      fmt::format("woke at {:.2f}, {} answers before, {} after, {} of them krgadm's", woke_at, asked_before,
+                                  asked_after, asked_krgadm));
     test.report.check(wrong.empty(), "it never answered as a member of the old view", wrong);
     test.report.note(fmt::format("{} answers after it woke, {} of them krgadm's", asked_after, asked_krgadm));
 }
@@ -114,7 +115,8 @@ void scenario_cut_one_way(Test& test) {
     test.cluster.cut(low, high, true);
     // Both reach all others: most members, and of two equal choices the lower ids.
     require_view(test, without(nodes, {high}), fmt::format("nothing passes from {} to {}: {} is removed", low, high, high), 30);
-    NodeStatus out = require_state(test, high, {"out", "joining", "suspended", "preparing"}, fmt::format("node {} does not serve", high), 15);
+    NodeStatus out = require_state(test, high, {"out", "joining", "suspended", "preparing"},
+                                   fmt::format("node {} does not serve", high), 15);
     test.report.note(fmt::format("node {}: {}", high, out.text()));
     test.cluster.heal();
     require_return(test, nodes, high, old_life);
@@ -133,7 +135,8 @@ void scenario_cut_full(Test& test) {
                                                                   {"node", "drain", std::to_string(*others.begin())},
                                                                   {"health"}}) {
         ProcessResult result = test.cluster.krgadm(alone, verb);
-        test.report.check(result.status == 6, fmt::format("krgadm {} there ends with exit status 6", shown(verb)), result.evidence());
+        test.report.check(result.status == 6, fmt::format("krgadm {} there ends with exit status 6", shown(verb)),
+                          result.evidence());
     }
     test.cluster.heal();
     require_return(test, nodes, alone, old_life);
@@ -151,12 +154,14 @@ void scenario_cut_halves(Test& test) {
     std::map<int, std::string> lives;
     for (const auto& [node, status] : test.cluster.status(nodes)) lives[node] = status.incarnation;
     test.cluster.split(lower, upper);
-    for (int node : nodes) require_state(test, node, {"suspended"}, fmt::format("no majority: node {} suspends itself", node), 20);
+    for (int node : nodes)
+        require_state(test, node, {"suspended"}, fmt::format("no majority: node {} suspends itself", node), 20);
     test.cluster.heal();
     NodeStatus after = require_view(test, nodes, "healed, all serve again", 60);
     test.report.check(after.cluster_id == before.cluster_id && after.epoch >= before.epoch, "the same cluster");
     for (const auto& [node, status] : test.cluster.status(nodes))
-        test.report.check(status.incarnation == lives[node], fmt::format("node {} is the same incarnation", node), status.text());
+        test.report.check(status.incarnation == lives[node], fmt::format("node {} is the same incarnation", node),
+                          status.text());
 }
 
 void scenario_cut_pair(Test& test) {
@@ -166,7 +171,8 @@ void scenario_cut_pair(Test& test) {
     require_view(test, nodes, "all serve before");
     const std::string old_life = incarnation(test, two);
     test.cluster.cut(one, two);
-    require_view(test, without(nodes, {two}), fmt::format("{} and {} cannot talk: most members stay, with the lowest ids", one, two), 30);
+    require_view(test, without(nodes, {two}),
+                 fmt::format("{} and {} cannot talk: most members stay, with the lowest ids", one, two), 30);
     test.cluster.heal();
     require_return(test, nodes, two, old_life);
 }

@@ -10,9 +10,8 @@ namespace krg::cluster_test {
 namespace {
 
 // A copy outside the checkout, whose folders a stranger may not be allowed to enter.
-constexpr const char* as_nobody =
-    "install -m 755 \"$(command -v krgadm)\" /tmp/krgadm && cd / && "
-    "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all /tmp/krgadm ";
+constexpr const char* as_nobody = "install -m 755 \"$(command -v krgadm)\" /tmp/krgadm && cd / && "
+                                  "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all /tmp/krgadm ";
 
 ProcessResult krgadm_as_nobody(Test& test, int node, const std::string& arguments) {
     return test.cluster.shell(node, as_nobody + arguments);
@@ -26,9 +25,9 @@ void leave_all(Test& test, const NodeIds& nodes) {
 }
 
 // What is left of the module after it is gone.
-constexpr const char* leftovers =
-    "grep -E '^(kerrighed|krg_)' /proc/modules; ls -d /proc/kerrighed /sys/module/kerrighed /sys/kernel/debug/kerrighed 2>/dev/null; "
-    "true";
+constexpr const char* leftovers = "grep -E '^(kerrighed|krg_)' /proc/modules; ls -d /proc/kerrighed /sys/module/kerrighed "
+                                  "/sys/kernel/debug/kerrighed 2>/dev/null; "
+                                  "true";
 
 void check_unload(Test& test, int node) {
     ProcessResult result = test.cluster.exec(node, {"rmmod", "kerrighed"}, 60);
@@ -59,23 +58,24 @@ void scenario_form(Test& test) {
     }
     ProcessResult list = test.cluster.krgadm(1, {"--json", "node", "list"});
     Json json = Json::parse(list.out, nullptr, false);
-    test.report.check(list.done() && json.is_object() && json.at("nodes").size() == nodes.size(), "krgadm node list has them all",
-                      list.evidence());
+    test.report.check(list.done() && json.is_object() && json.at("nodes").size() == nodes.size(),
+                      "krgadm node list has them all", list.evidence());
     ProcessResult health = test.cluster.krgadm(1, {"health"});
     test.report.check(health.done(), "krgadm health finds nothing wrong", health.evidence());
 }
 
 void scenario_unprivileged(Test& test) {
     NodeStatus view = require_view(test, running(test), "all serve before");
-    for (const char* verb : {"--json cluster status", "node list", "node show 2", "link", "stats", "monitor --limit 0 --help"}) {
+    for (const char* verb :
+         {"--json cluster status", "node list", "node show 2", "link", "stats", "monitor --limit 0 --help"}) {
         ProcessResult result = krgadm_as_nobody(test, 1, verb);
         test.report.check(result.done(), fmt::format("nobody may: krgadm {}", verb), result.evidence());
     }
-    for (const char* verb : {"cluster leave", "node evict 2", "node drain 2", "--force cluster recover", "--yes cluster poweroff",
-                             "--yes cluster reboot"}) {
+    for (const char* verb : {"cluster leave", "node evict 2", "node drain 2", "--force cluster recover",
+                             "--yes cluster poweroff", "--yes cluster reboot"}) {
         ProcessResult result = krgadm_as_nobody(test, 1, verb);
-        test.report.check(result.status == 4 && !result.err.empty(), fmt::format("nobody may not: krgadm {} (exit status 4)", verb),
-                          result.evidence());
+        test.report.check(result.status == 4 && !result.err.empty(),
+                          fmt::format("nobody may not: krgadm {} (exit status 4)", verb), result.evidence());
     }
     require_same_view(test, running(test), view, "and nothing has changed");
 }
@@ -83,8 +83,8 @@ void scenario_unprivileged(Test& test) {
 void scenario_rmmod_refused(Test& test) {
     NodeStatus view = require_view(test, running(test), "all serve before");
     ProcessResult result = test.cluster.exec(2, {"rmmod", "kerrighed"});
-    test.report.check(!result.done() && result.err.find("in use") != std::string::npos, "rmmod on a member is refused with the reason",
-                      result.evidence());
+    test.report.check(!result.done() && result.err.find("in use") != std::string::npos,
+                      "rmmod on a member is refused with the reason", result.evidence());
     require_same_view(test, running(test), view, "and nothing has changed");
 }
 
@@ -109,7 +109,8 @@ void scenario_leave(Test& test) {
     ProcessResult result = test.cluster.krgadm(leaver, {"cluster", "leave", "--wait=60"}, 100);
     test.report.require(result.done(), fmt::format("node {} leaves as planned", leaver), result.evidence());
     NodeStatus after = require_view(test, without(nodes, {leaver}), "the others go on without it");
-    test.report.check(after.epoch > before.epoch && after.cluster_id == before.cluster_id, "in a later view of the same cluster");
+    test.report.check(after.epoch > before.epoch && after.cluster_id == before.cluster_id,
+                      "in a later view of the same cluster");
     std::string missing = events.wait_for({{"verb", "destroy"}, {"object", "node"}, {"id", leaver}, {"reason", "left"}});
     test.report.check(missing.empty(), "krgadm monitor on a member says that it left", missing);
     NodeStatus out = test.cluster.status(leaver);

@@ -22,7 +22,8 @@ void check_refusal(Test& test, int joiner, const NodeIds& members, const NodeSta
     std::vector<std::string> arguments{"cluster", "join", "--wait=30"};
     arguments.insert(arguments.end(), refusal.join.begin(), refusal.join.end());
     const size_t log_before = test.cluster.log(*members.begin()).size();
-    check_refused(test, joiner, arguments, 1, refusal.said_to_joiner, fmt::format("{}: refused, and the joiner is told why", refusal.sentence));
+    check_refused(test, joiner, arguments, 1, refusal.said_to_joiner,
+                  fmt::format("{}: refused, and the joiner is told why", refusal.sentence));
     if (refusal.reason_for_members != nullptr) {
         std::string missing = events.wait_for({{"event", "peer-refused"}, {"reason", refusal.reason_for_members}}, 10);
         test.report.check(missing.empty(), fmt::format("{}: krgadm monitor on a member says so", refusal.sentence), missing);
@@ -49,8 +50,8 @@ void scenario_refused_joins(Test& test) {
     test.report.require(left.done(), fmt::format("node {} leaves, to be the one who asks", joiner), left.evidence());
     NodeStatus view = require_view(test, members, "the others go on");
 
-    ProcessResult key = test.cluster.shell(
-        joiner, "umask 077; head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \\n' >/etc/kerrighed/other-key; echo >>/etc/kerrighed/other-key");
+    ProcessResult key = test.cluster.shell(joiner, "umask 077; head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \\n' "
+                                                   ">/etc/kerrighed/other-key; echo >>/etc/kerrighed/other-key");
     test.report.require(key.done(), "another key is made", key.evidence());
     check_refusal(test, joiner, members, view,
                   {"wrong key", {"--key-file", "/etc/kerrighed/other-key"}, "cluster key", "key", "another cluster key"});
@@ -62,13 +63,15 @@ void scenario_refused_joins(Test& test) {
     const std::string parameter = "/sys/module/kerrighed/parameters/test_version";
     ProcessResult version = test.cluster.shell(joiner, fmt::format("cat {0} >/run/version && echo 99 >{0}", parameter));
     test.report.require(version.done(), "a node of another protocol version is at hand", version.evidence());
-    check_refusal(test, joiner, members, view, {"other version", {}, "another protocol version", "version", "another protocol version"});
+    check_refusal(test, joiner, members, view,
+                  {"other version", {}, "another protocol version", "version", "another protocol version"});
     version = test.cluster.shell(joiner, fmt::format("cat /run/version >{}", parameter));
     test.report.check(version.done(), "it gets its own version back", version.evidence());
 
     check_refused(test, joiner, {"cluster", "join", "--node-id", "127"}, 2, "127", "an id out of range is refused by krgadm");
     ProcessResult create = test.cluster.krgadm(joiner, {"cluster", "create"}, 60);
-    test.report.check(create.status == 7, "creating a second cluster of the same name is refused (exit status 7)", create.evidence());
+    test.report.check(create.status == 7, "creating a second cluster of the same name is refused (exit status 7)",
+                      create.evidence());
     require_same_view(test, members, view, "the running cluster is undisturbed");
     require_join(test, joiner, "and with everything right, the same node joins");
     require_view(test, nodes, "all have the same view");

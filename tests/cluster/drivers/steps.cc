@@ -28,25 +28,26 @@ void require_same_view(Test& test, const NodeIds& nodes, const NodeStatus& view,
     test.report.require(differs.empty(), sentence, differs);
 }
 
-NodeStatus require_state(Test& test, int node, const std::vector<std::string>& states, const std::string& sentence, double timeout_s) {
+NodeStatus require_state(Test& test, int node, const std::vector<std::string>& states, const std::string& sentence,
+                         double timeout_s) {
     NodeStatus status;
-    std::string missing =
-        wait_until(fmt::format("node {} is {}", node, fmt::join(states, " or ")), test.cluster.limit(timeout_s), [&] {
-            status = test.cluster.status(node);
-            bool there = std::find(states.begin(), states.end(), status.state) != states.end();
-            return there ? std::string() : fmt::format("node {}: {}", node, status.text());
-        });
+    std::string missing = wait_until(fmt::format("node {} is {}", node, fmt::join(states, " or ")),
+                                     test.cluster.limit(timeout_s), [&] {
+                                         status = test.cluster.status(node);
+                                         bool there = std::find(states.begin(), states.end(), status.state) != states.end();
+                                         return there ? std::string() : fmt::format("node {}: {}", node, status.text());
+                                     });
     test.report.require(missing.empty(), sentence, missing);
     return status;
 }
 
-ProcessResult check_refused(Test& test, int node, const std::vector<std::string>& arguments, int exit_status, const std::string& reason,
-                            const std::string& sentence) {
+ProcessResult check_refused(Test& test, int node, const std::vector<std::string>& arguments, int exit_status,
+                            const std::string& reason, const std::string& sentence) {
     ProcessResult result = test.cluster.krgadm(node, arguments);
     bool named = result.err.find(reason) != std::string::npos;
     test.report.check(result.status == exit_status && named, sentence,
-                      fmt::format("wanted exit status {} and the words '{}'; krgadm {}:\n{}", exit_status, reason, shown(arguments),
-                                  result.evidence()));
+                      fmt::format("wanted exit status {} and the words '{}'; krgadm {}:\n{}", exit_status, reason,
+                                  shown(arguments), result.evidence()));
     return result;
 }
 
@@ -56,13 +57,14 @@ void require_join(Test& test, int node, const std::string& sentence) {
 }
 
 EventListener::EventListener(Test& test, int node)
-    : test_(test), node_(node),
+    : test_(test),
+      node_(node),
       process_(test.cluster.exec_words(node, {"krgadm", "--json", "monitor", "--timestamps"}),
                fmt::format("{}/events-node{}.json", test.options.folder, node)) {
     // Its picture ends with a line of its own; from there on nothing is missed.
     std::string missing = wait_until("krgadm monitor listens", test.cluster.limit(20), [&] {
         return process_.output().find(R"("verb":"exists","object":"-")") != std::string::npos ? std::string()
-                                                                                           : "so far: " + process_.output();
+                                                                                              : "so far: " + process_.output();
     });
     if (!missing.empty()) throw ClusterError(missing);
 }

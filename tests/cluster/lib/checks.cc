@@ -27,14 +27,16 @@ void check_log_of(Test& test, int node, const std::string& token) {
     test.report.check(missing.empty(), fmt::format("the whole kernel log of node {} was read", node),
                       missing + "\n" + last_lines(log, 20));
     std::string evidence;
-    for (const auto& finding : find_splats(log)) evidence += fmt::format("line {}, {}:\n{}\n", finding.line, finding.what, finding.text);
+    for (const auto& finding : find_splats(log))
+        evidence += fmt::format("line {}, {}:\n{}\n", finding.line, finding.what, finding.text);
     test.report.check(evidence.empty(), fmt::format("the kernel of node {} had nothing to complain about", node), evidence);
 }
 
 void check_leaks(Test& test, const NodeIds& nodes) {
     std::map<int, std::future<ProcessResult>> scans;
     for (int node : nodes)
-        scans.emplace(node, std::async(std::launch::async, [&test, node] { return test.cluster.shell(node, scan_for_leaks, 60); }));
+        scans.emplace(node,
+                      std::async(std::launch::async, [&test, node] { return test.cluster.shell(node, scan_for_leaks, 60); }));
     for (auto& [node, scan] : scans) {
         ProcessResult result = scan.get();
         auto leaks = find_leaks(result.out);
@@ -60,10 +62,11 @@ std::string view_differs(const std::map<int, NodeStatus>& all, const NodeIds& wa
 
 NodeStatus require_view(Test& test, const NodeIds& nodes, const std::string& sentence, double timeout_s) {
     std::map<int, NodeStatus> status;
-    std::string missing = wait_until(fmt::format("members [{}] on all of them", to_text(nodes)), test.cluster.limit(timeout_s), [&] {
-        status = test.cluster.status(nodes);
-        return view_differs(status, nodes);
-    });
+    std::string missing = wait_until(fmt::format("members [{}] on all of them", to_text(nodes)), test.cluster.limit(timeout_s),
+                                     [&] {
+                                         status = test.cluster.status(nodes);
+                                         return view_differs(status, nodes);
+                                     });
     test.report.require(missing.empty(), sentence, missing);
     return status.begin()->second;
 }

@@ -44,8 +44,8 @@ std::string to_text(const NodeIds& ids) { return fmt::format("{}", fmt::join(ids
 
 std::string NodeStatus::text() const {
     if (!answered) return fmt::format("no answer (krgadm exit status {}) {}", exit_status, last_error);
-    std::string text = fmt::format("{} epoch {} members [{}] quorum {} lease {} ms incarnation {}", state, epoch, to_text(members),
-                                   quorum ? "yes" : "no", lease_left_ms, incarnation);
+    std::string text = fmt::format("{} epoch {} members [{}] quorum {} lease {} ms incarnation {}", state, epoch,
+                                   to_text(members), quorum ? "yes" : "no", lease_left_ms, incarnation);
     if (last_reason != "none") text += fmt::format(" reason {} ({})", last_reason, last_error);
     return text;
 }
@@ -80,9 +80,17 @@ void Cluster::must(const std::vector<std::string>& more, double timeout_s) const
 }
 
 void Cluster::up() {
-    std::vector<std::string> command{"up",      "--nodes", std::to_string(options_.nodes), "--kernel", options_.kernel,
-                                     "--links", std::to_string(options_.links),            "--mem",    std::to_string(options_.memory_mb),
-                                     "--timeout", fmt::format("{:.0f}", limit(240))};
+    std::vector<std::string> command{"up",
+                                     "--nodes",
+                                     std::to_string(options_.nodes),
+                                     "--kernel",
+                                     options_.kernel,
+                                     "--links",
+                                     std::to_string(options_.links),
+                                     "--mem",
+                                     std::to_string(options_.memory_mb),
+                                     "--timeout",
+                                     fmt::format("{:.0f}", limit(240))};
     if (!options_.load) command.emplace_back("--no-load");
     if (!options_.build) command.emplace_back("--no-build");
     up_ = true;  // also when it fails half way
@@ -122,8 +130,7 @@ NodeStatus Cluster::status(int node) const { return parse_status(krgadm(node, {"
 
 std::map<int, NodeStatus> Cluster::status(const NodeIds& nodes) const {
     std::map<int, std::future<NodeStatus>> answers;
-    for (int node : nodes)
-        answers.emplace(node, std::async(std::launch::async, [this, node] { return status(node); }));
+    for (int node : nodes) answers.emplace(node, std::async(std::launch::async, [this, node] { return status(node); }));
     std::map<int, NodeStatus> all;
     for (auto& [node, answer] : answers) all.emplace(node, answer.get());
     return all;
@@ -131,9 +138,7 @@ std::map<int, NodeStatus> Cluster::status(const NodeIds& nodes) const {
 
 void Cluster::crash(int node) { must({"crash", std::to_string(node)}); }
 
-void Cluster::boot(int node) {
-    must({"boot", std::to_string(node), "--timeout", fmt::format("{:.0f}", limit(180))}, 200);
-}
+void Cluster::boot(int node) { must({"boot", std::to_string(node), "--timeout", fmt::format("{:.0f}", limit(180))}, 200); }
 
 void Cluster::pause(int node) { must({"pause", std::to_string(node)}); }
 void Cluster::resume(int node) { must({"resume", std::to_string(node)}); }

@@ -25,8 +25,10 @@ std::string environment(const char* name, const std::string& otherwise) {
 
 std::string repeat_command(const DriverOptions& options, const std::string& only) {
     std::string text = fmt::format("{} --kernel {} --seed {}", options.program, options.kernel, options.seed);
-    if (options.rounds > 0) text += fmt::format(" --rounds {} --nodes {}", options.rounds, options.nodes);
-    else text += fmt::format(" --only '{}'", only);
+    if (options.rounds > 0)
+        text += fmt::format(" --rounds {} --nodes {}", options.rounds, options.nodes);
+    else
+        text += fmt::format(" --only '{}'", only);
     return text;
 }
 
@@ -93,7 +95,8 @@ void run_all(Test& test, const std::vector<const Scenario*>& scenarios) {
     try {
         test.cluster.up();
     } catch (const ClusterError& error) {
-        test.report.check(false, fmt::format("{} nodes come up on {}", test.cluster.options().nodes, test.options.kernel), error.what());
+        test.report.check(false, fmt::format("{} nodes come up on {}", test.cluster.options().nodes, test.options.kernel),
+                          error.what());
         explain(test, "*");
         return;
     }

@@ -24,7 +24,8 @@ constexpr std::array patterns{
     LogPattern{R"(UBSAN:)", "UBSAN"},
     LogPattern{R"(WARNING: CPU:)", "warning"},
     LogPattern{R"(WARNING: )", "lockdep"},
-    LogPattern{R"(possible (circular|recursive) locking|inconsistent lock state|suspicious RCU usage|bad unlock balance)", "lockdep"},
+    LogPattern{R"(possible (circular|recursive) locking|inconsistent lock state|suspicious RCU usage|bad unlock balance)",
+               "lockdep"},
     LogPattern{R"(held lock freed|lock held when returning to user space|MAX_LOCKDEP|turning off the locking)", "lockdep"},
     LogPattern{R"(sleeping function called from invalid context|scheduling while atomic)", "atomic sleep"},
     LogPattern{R"(soft lockup|hard LOCKUP)", "lockup"},
@@ -47,7 +48,8 @@ constexpr std::array patterns{
 const std::vector<std::regex>& compiled() {
     static const std::vector<std::regex> all = [] {
         std::vector<std::regex> list;
-        for (const auto& pattern : patterns) list.emplace_back(pattern.regex.begin(), pattern.regex.end(), std::regex::optimize);
+        for (const auto& pattern : patterns)
+            list.emplace_back(pattern.regex.begin(), pattern.regex.end(), std::regex::optimize);
         return list;
     }();
     return all;
