@@ -122,7 +122,8 @@ static const struct krg_tconn_cb conn_cb = {
 /* 0: c->rx_msg is the header of the next message. -EAGAIN: there is none. */
 static int conn_read_header(struct krg_conn *c)
 {
-	struct kvec vec = { .iov_base = &c->rx_small, .iov_len = sizeof(c->rx_small) };
+	u32 room = c->class == KRG_CLASS_BULK ? KRG_RX_HEAD : sizeof(c->rx_small);
+	struct kvec vec = { .iov_base = &c->rx_small, .iov_len = room };
 	struct krg_wire_msg *m = &c->rx_msg;
 	bool end;
 	int ret, err;
@@ -130,7 +131,7 @@ static int conn_read_header(struct krg_conn *c)
 	/* Asked after every message: much cheaper than a receive that finds nothing. */
 	if (!krg_transport->readable(c->tc))
 		return -EAGAIN;
-	ret = krg_transport->recv(c->tc, &vec, 1, sizeof(c->rx_small), false, &end);
+	ret = krg_transport->recv(c->tc, &vec, 1, room, false, &end);
 	if (ret == -EAGAIN)
 		return -EAGAIN;
 	if (ret <= 0)

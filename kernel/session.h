@@ -39,7 +39,13 @@
 #include "auth.h"
 #include "node.h"
 
-#define KRG_RX_SMALL		256	/* bytes of a message read together with its header */
+/*
+ * What the first look at a message reads. A second receive costs more than copying a
+ * page once more, so a message of up to a page is read whole; on the bulk class only
+ * as much as a handler needs to say where the pages shall go.
+ */
+#define KRG_RX_SMALL	(sizeof(struct krg_wire_hdr) + 4096)
+#define KRG_RX_HEAD	256
 #define KRG_CALL_BUCKETS	64
 
 struct krg_session;
