@@ -15,12 +15,14 @@
 
 #include "event.h"
 #include "link.h"
+#include "node_private.h"
 
 struct krg_link {
 	char name[IFNAMSIZ];
 	struct net_device *dev;		/* NULL: it does not exist now */
 	struct krg_ingress *ingress;
 	struct packet_type hello;
+	bool running;			/* what listeners were told last */
 	atomic64_t plaintext, hello_rx, hello_tx, hello_bad;
 };
 
@@ -28,6 +30,27 @@ struct krg_link {
 static struct krg_link krg_links[KRG_LINKS_MAX];
 static unsigned int krg_links_nr;
 static bool krg_links_active;
+
+static bool link_running(const struct krg_link *link)
+{
+	return link->dev && netif_running(link->dev) && netif_carrier_ok(link->dev);
+}
+
+/* Tells listeners when a device starts or stops to carry frames. */
+static void link_watch(struct krg_link *link)
+{
+	struct krg_event ev = { .state = krg_node_state() };
+	bool running = link_running(link);
+
+	ASSERT_RTNL();
+	if (running == link->running)
+		return;
+	link->running = running;
+	ev.type = running ? KRG_EVENT_LINK_UP : KRG_EVENT_LINK_DOWN;
+	strscpy(ev.link, link->name, sizeof(ev.link));
+	pr_info("link %s is %s\n", link->name, running ? "up" : "down");
+	krg_event_report(&ev);
+}
 
 static int link_hello_rcv(struct sk_buff *skb, struct net_device *dev, struct packet_type *pt,
 			  struct net_device *orig)
@@ -92,6 +115,7 @@ static int link_notify(struct notifier_block *nb, unsigned long what, void *info
 			if (link_attach(link, dev))
 				pr_err("link %s cannot be filtered: it is not used\n", link->name);
 		}
+		link_watch(link);
 	}
 	return NOTIFY_DONE;
 }
@@ -121,6 +145,7 @@ int krg_link_start(const char names[][IFNAMSIZ], u32 nr, const char **missing, u
 		if (!i)
 			memcpy(machine, dev->dev_addr, ETH_ALEN);
 		err = link_attach(link, dev);
+		link->running = link_running(link);
 	}
 	if (err) {
 		while (i--)
@@ -169,7 +194,7 @@ int krg_link_info_get(unsigned long index, struct krg_link_info *info)
 			memcpy(info->mac, link->dev->dev_addr, ETH_ALEN);
 			info->mtu = link->dev->mtu;
 			info->present = true;
-			info->running = netif_running(link->dev) && netif_carrier_ok(link->dev);
+			info->running = link_running(link);
 			info->filtering = link->ingress;
 			info->bearer = rcu_access_pointer(link->dev->tipc_ptr);
 		}
