@@ -12,7 +12,8 @@ void Engine::renew_all() {
     for (u32 i = 0; i < view_.count(); i++)
         if (view_.members()[i].node != cfg_.self) renew(view_.members()[i].node);
     if (view_.count() == 1) recompute_lease();
-    if (state_ == KRG_MBR_SUSPENDED) ask_strangers();
+    bool stuck = state_ == KRG_MBR_PREPARING && now_ >= epoch_since_ + view_.params.lease_ms;
+    if (state_ == KRG_MBR_SUSPENDED || stuck) ask_strangers();
 }
 
 /// Everybody who could tell this node that it was removed may have a new incarnation by now, which it takes for a stranger.
