@@ -30,7 +30,7 @@ std::string kernel_command_line(const ClusterSpec& spec, int node) {
                                    "krg.node={}",
                                    node);
     if (spec.accelerator == "tcg") line += fmt::format(" tsc_early_khz={} lpj={}", tsc_khz(), tsc_khz() * 4);
-    if (spec.systemd) line += " systemd.show_status=0 systemd.log_level=warning";
+    if (spec.systemd) line += " systemd.show_status=false systemd.log_level=notice systemd.default_standard_output=journal";
     if (!spec.kernel_arguments.empty()) line += " " + spec.kernel_arguments;
     return line;
 }

@@ -146,7 +146,10 @@ void bring_up(const ClusterState& state, UpOptions options) {
     spec.kernel.image = boot_image(spec.kernel);
     if (spec.load && options.build) {
         fmt::print(stderr, "vcluster: building modules for {} and krgadm\n", spec.kernel.version);
+        double building = now_s();
         build(spec);
+        fmt::print(stderr, "vcluster: built, {:.1f} s\n", now_s() - building);
+        begin = now_s();
     }
     state.create();
     try {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -49,6 +50,7 @@ void start_kernel_log() {
     if (port < 0) boot_failure("open the port for the kernel log");
     pid_t child = fork();
     if (child == 0) {
+        forget_host();
         setsid();
         prctl(PR_SET_NAME, "krg-kmsg");
         pump_kernel_log(port);
@@ -65,13 +67,43 @@ void move_into_root() {
         boot_failure("enter the new root");
 }
 
+// The host's own services have no business in a guest that has the host's disk: what its administrator enabled is
+// disabled in the guest's layer, except what is ours.
+void disable_host_services() {
+    std::string units = "/etc/systemd/system";
+    DIR* dir = opendir(units.c_str());
+    while (dirent* entry = dir ? readdir(dir) : nullptr) {
+        std::string name = entry->d_name;
+        if (!name.ends_with(".wants")) continue;
+        std::string wants = units + "/" + name;
+        DIR* links = opendir(wants.c_str());
+        std::vector<std::string> unwanted;
+        while (dirent* link = links ? readdir(links) : nullptr) {
+            std::string unit = link->d_name;
+            if (unit != "." && unit != ".." && !unit.starts_with("kerrighed") && !unit.starts_with("krg")) unwanted.push_back(unit);
+        }
+        if (links) closedir(links);
+        for (const auto& unit : unwanted) unlink((wants + "/" + unit).c_str());
+    }
+    if (dir) closedir(dir);
+}
+
 void become_systemd() {
-    make_dirs("/run/systemd/system/multi-user.target.wants");
-    write_file("/run/systemd/system/krg-agent.service",
+    disable_host_services();
+    std::string units = "/run/systemd/system";
+    make_dirs(units + "/multi-user.target.wants");
+    write_file(units + "/krg-agent.service",
                "[Unit]\nDescription=vcluster agent\nAfter=basic.target\n"
                "[Service]\nType=exec\nExecStart=/run/krg/guest serve\nRestart=no\nKillMode=process\nOOMScoreAdjust=-500\n"
                "TasksMax=infinity\n");
-    symlink("../krg-agent.service", "/run/systemd/system/multi-user.target.wants/krg-agent.service");
+    symlink("../krg-agent.service", (units + "/multi-user.target.wants/krg-agent.service").c_str());
+    // The devices are there already; announcing all of them loads dozens of drivers, a minute in an emulated machine.
+    make_dirs(units + "/systemd-udev-trigger.service.d");
+    write_file(units + "/systemd-udev-trigger.service.d/vcluster.conf",
+               "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=net\n");
+    for (const char* unit : {"systemd-binfmt.service", "systemd-journal-flush.service", "e2scrub_reap.service", "getty.target",
+                             "modprobe@dm_mod.service", "modprobe@drm.service", "systemd-update-utmp-runlevel.service"})
+        symlink("/dev/null", (units + "/" + unit).c_str());
     char* argv[] = {const_cast<char*>("/sbin/init"), nullptr};
     execv(argv[0], argv);
     boot_failure("run /sbin/init");

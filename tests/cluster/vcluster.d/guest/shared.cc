@@ -93,6 +93,7 @@ bool take_request(int device, std::string& to_send) {
 bool mount_shared() {
     int host = connect_to_host();
     if (host < 0) return false;
+    make_dirs("/shared");  // is there already, unless the root is one writable layer
     int device = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     std::string options = "fd=" + std::to_string(device) +
                           ",rootmode=40777,user_id=0,group_id=0,allow_other,default_permissions,max_read=131072";

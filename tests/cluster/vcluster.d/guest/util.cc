@@ -99,6 +99,11 @@ void tell_host(std::string_view line) {
     write_all(control_port, text.data(), text.size());
 }
 
+void forget_host() {
+    if (control_port >= 0) close(control_port);
+    control_port = -1;
+}
+
 std::string hear_host(int timeout_s) {
     if (control_port < 0) control_port = open_port("krg.control");
     std::string line;

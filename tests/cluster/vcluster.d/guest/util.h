@@ -34,6 +34,9 @@ int open_port(std::string_view name);
 /// One line to the supervisor on the host over the control port.
 void tell_host(std::string_view line);
 
+/// Closes the control port in this process: only one may have it open, and a helper that lives on would keep it.
+void forget_host();
+
 /// Next line from the supervisor, waiting at most `timeout_s`; empty at the end of that time.
 std::string hear_host(int timeout_s);
 
