@@ -48,6 +48,7 @@ constexpr std::array patterns{
 const std::vector<std::regex>& compiled() {
     static const std::vector<std::regex> all = [] {
         std::vector<std::regex> list;
+        list.reserve(patterns.size());
         for (const auto& pattern : patterns)
             list.emplace_back(pattern.regex.begin(), pattern.regex.end(), std::regex::optimize);
         return list;

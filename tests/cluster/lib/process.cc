@@ -3,6 +3,7 @@
 // Starting programs, reading what they say, ending them in time: see process.hh.
 #include "process.hh"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -18,8 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
-
-extern char** environ;
 
 namespace krg::cluster_test {
 
@@ -139,9 +138,10 @@ double monotonic_s() {
 }
 
 void sleep_s(double seconds) {
-    double end = monotonic_s() + seconds;
-    for (double left = seconds; left > 0; left = end - monotonic_s()) {
+    const double end = monotonic_s() + seconds;
+    while (monotonic_s() < end) {
         check_interrupt();
+        const double left = std::max(0.0, end - monotonic_s());
         usleep(static_cast<useconds_t>(std::min(left, look_every_ms / 1000.0) * 1e6));
     }
     check_interrupt();
