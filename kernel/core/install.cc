@@ -20,8 +20,7 @@ void Engine::on_decide(NodeId from, Reader& r) {
     Ms hold = r.get32(), hold_all = r.get32();
     if (!incoming_.decode(r) || !r.complete()) return r.fail();
     if (!incoming_.find(from) && !view_.find(from)) return;
-    bool with_us = incoming_.has(cfg_.self, cfg_.incarnation) ||
-                   (KRG_MUTANT(AdoptOldIncarnation) && incoming_.find(cfg_.self));
+    bool with_us = incoming_.has(cfg_.self, cfg_.incarnation) || (KRG_MUTANT(AdoptOldIncarnation) && incoming_.find(cfg_.self));
     if (in_view()) {
         if (incoming_.cluster_id != view_.cluster_id || incoming_.epoch <= view_.epoch) return;
     } else if (!with_us) {
