@@ -99,7 +99,8 @@ std::vector<CorpusLine> read_corpus(const std::string& folder) {
             const auto hash = line.find('#');
             std::string text = line.substr(0, hash);
             text.erase(text.find_last_not_of(" \t") + 1);
-            if (!text.empty()) lines.push_back({path.filename().string(), text, hash == std::string::npos ? "" : line.substr(hash + 1)});
+            if (!text.empty())
+                lines.push_back({path.filename().string(), text, hash == std::string::npos ? "" : line.substr(hash + 1)});
         }
     }
     return lines;
@@ -119,7 +120,8 @@ bool finish_setup(Cli& cli, std::string& why) {
     if (!cli.nodes.empty()) {
         const auto dash = cli.nodes.find('-');
         cli.setup.nodes_min = std::strtoull(cli.nodes.c_str(), nullptr, 10);
-        cli.setup.nodes_max = dash == std::string::npos ? cli.setup.nodes_min : std::strtoull(cli.nodes.c_str() + dash + 1, nullptr, 10);
+        cli.setup.nodes_max = dash == std::string::npos ? cli.setup.nodes_min
+                                                        : std::strtoull(cli.nodes.c_str() + dash + 1, nullptr, 10);
         if (cli.setup.nodes_min < 1 || cli.setup.nodes_max > 16 || cli.setup.nodes_min > cli.setup.nodes_max) {
             why = "--nodes wants N or MIN-MAX between 1 and 16 (krg-sim scale has larger ones)";
             return false;
@@ -166,7 +168,8 @@ u64 run_corpus(const Cli& cli, int& status, u64& count) {
         if (!row.failed) continue;
         failed++;
         status = exit_for(row.rule);
-        fmt::print("FAILED corpus {}: {} (#{}): {} {}\n  replay: {}\n", line.file, line.text, line.comment, row.rule, row.text, replay_command(options));
+        fmt::print("FAILED corpus {}: {} (#{}): {} {}\n  replay: {}\n", line.file, line.text, line.comment, row.rule, row.text,
+                   replay_command(options));
     }
     return failed;
 }
@@ -178,7 +181,8 @@ u64 run_seeds(const Cli& cli, const Setup& setup, u64 seeds, BatchTotals& totals
     batch.jobs = cli.jobs;
     batch.stop_after = cli.failures;
     batch.progress = isatty(STDERR_FILENO) != 0;
-    const auto failures = run_batch(batch, [&](u64 seed) { return one_run(options_for(seed, setup), cli.verify || seed % 50 == 0); }, totals);
+    const auto failures = run_batch(
+        batch, [&](u64 seed) { return one_run(options_for(seed, setup), cli.verify || seed % 50 == 0); }, totals);
     for (const BatchFailure& failure : failures) {
         const RunOptions options = options_for(failure.seed, setup);
         fmt::print("FAILED seed {}: {} {}\n  replay: {}\n", failure.seed, failure.rule, failure.text, replay_command(options));
@@ -213,9 +217,13 @@ int batch(Cli& cli) {
     const u64 bad = failed == 0 ? run_seeds(cli, cli.setup, cli.seeds, totals, status) : 0;
     failed += bad;
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
-    fmt::print("seeds {}-{}, {}.{:01} s of real time on {} processes\n", cli.first, cli.first + cli.seeds - 1, took / 1000, took % 1000 / 100, cli.jobs);
+    fmt::print("seeds {}-{}, {}.{:01} s of real time on {} processes\n", cli.first, cli.first + cli.seeds - 1, took / 1000,
+               took % 1000 / 100, cli.jobs);
     fmt::print("{}\n", totals_line(failed, totals));
-    if (cli.summary) fmt::print("{} passed, {} failed\n", corpus_runs + small_runs + runs_of(totals) - std::min(failed, corpus_runs + small_runs + runs_of(totals)), failed);
+    if (cli.summary)
+        fmt::print("{} passed, {} failed\n",
+                   corpus_runs + small_runs + runs_of(totals) - std::min(failed, corpus_runs + small_runs + runs_of(totals)),
+                   failed);
     return status;
 }
 

@@ -40,7 +40,10 @@ RunOptions options_of(u64 seed) {
     constexpr u64 sizes[] = {5, 3, 4, 5, 2, 6};
     setup.nodes_min = setup.nodes_max = sizes[seed % std::size(sizes)];
     setup.seconds = 60;
-    return options_for(seed, setup);
+    RunOptions options = options_for(seed, setup);
+    // A link so long that ballots run into their deadline and are repeated.
+    if (seed % 5 == 0) options.knobs.latency_us = options.knobs.renew_ms * (900 + seed % 400);
+    return options;
 }
 
 Verdict hunt(const MutantInfo& mutant, u64 first, u64 budget, unsigned jobs) {
@@ -63,7 +66,8 @@ Verdict hunt(const MutantInfo& mutant, u64 first, u64 budget, unsigned jobs) {
     const auto failures = run_batch(batch, one, totals);
     krg::active_mutant = krg::Mutant::None;
     Verdict verdict;
-    verdict.real_ms = static_cast<u64>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count());
+    verdict.real_ms = static_cast<u64>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count());
     verdict.seeds = runs_of(totals);
     if (failures.empty()) return verdict;
     verdict.caught = true;
@@ -82,8 +86,10 @@ int replay(const MutantInfo& mutant, u64 seed, bool full) {
     fmt::print("{}", print_knobs(seed, options.knobs));
     const RunResult r = run(options);
     fmt::print("{}{}", Trace::legend(), trace.all(full ? Detail::full_log : Detail::short_log));
-    if (r.violation) fmt::print("{} caught by {}: {}\n", mutant.name, r.violation->rule, r.violation->text);
-    else fmt::print("{} is not noticed by seed {}\n", mutant.name, seed);
+    if (r.violation)
+        fmt::print("{} caught by {}: {}\n", mutant.name, r.violation->rule, r.violation->text);
+    else
+        fmt::print("{} is not noticed by seed {}\n", mutant.name, seed);
     return r.violation ? 0 : 6;
 }
 
@@ -114,7 +120,9 @@ int main(int argc, char** argv) {
         app.exit(e);
         return 2;
     }
-    const auto wanted = [&](const MutantInfo& m) { return only.empty() || std::find(only.begin(), only.end(), m.name) != only.end(); };
+    const auto wanted = [&](const MutantInfo& m) {
+        return only.empty() || std::find(only.begin(), only.end(), m.name) != only.end();
+    };
     u64 count = 0;
     u64 survived = 0;
     u64 total_ms = 0;
@@ -126,7 +134,8 @@ int main(int argc, char** argv) {
             continue;
         }
         if (seed != 0) return replay(mutant, seed, full);
-        if (count == 1) fmt::print("{:<24}{:<20}{:>7}{:>8}{:>8}  {}\n", "mutant", "caught by", "seeds", "seed", "ms", "what it breaks");
+        if (count == 1)
+            fmt::print("{:<24}{:<20}{:>7}{:>8}{:>8}  {}\n", "mutant", "caught by", "seeds", "seed", "ms", "what it breaks");
         const Verdict verdict = hunt(mutant, first, budget, jobs);
         total_ms += verdict.real_ms;
         survived += verdict.caught ? 0 : 1;
@@ -138,6 +147,8 @@ int main(int argc, char** argv) {
         fmt::print(stderr, "krg-sim mutants: no such mutant (--list prints them)\n");
         return 2;
     }
-    if (!list) fmt::print("totals: {} mutants, {} caught, {} survived, {}.{} s\n", count, count - survived, survived, total_ms / 1000, total_ms % 1000 / 100);
+    if (!list)
+        fmt::print("totals: {} mutants, {} caught, {} survived, {}.{} s\n", count, count - survived, survived, total_ms / 1000,
+                   total_ms % 1000 / 100);
     return survived == 0 ? 0 : 6;
 }

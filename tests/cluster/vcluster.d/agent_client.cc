@@ -113,11 +113,16 @@ void RemoteSession::send_command(const std::string& checkout) {
     winsize size{24, 80, 0, 0};
     if (command_.terminal) ioctl(0, TIOCGWINSZ, &size);
     const char* term = std::getenv("TERM");
-    std::vector<std::string> variables{
-        "PATH=" + checkout + "/build/host/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/bash", "LANG=C.UTF-8",
-        fmt::format("KRG_NODE={}", command_.node), "KRG_CLUSTER=" + state_.name(),
-        std::string("TERM=") + (command_.terminal && term ? term : "dumb")};
+    std::vector<std::string> variables{"PATH=" + checkout +
+                                           "/build/host/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                       "HOME=/root",
+                                       "USER=root",
+                                       "LOGNAME=root",
+                                       "SHELL=/bin/bash",
+                                       "LANG=C.UTF-8",
+                                       fmt::format("KRG_NODE={}", command_.node),
+                                       "KRG_CLUSTER=" + state_.name(),
+                                       std::string("TERM=") + (command_.terminal && term ? term : "dumb")};
     std::error_code error;
     std::string directory = std::filesystem::current_path(error);
     std::vector<std::string> words{command_.terminal ? "tty" : "pipe", std::to_string(size.ws_row), std::to_string(size.ws_col),
@@ -217,8 +222,9 @@ void RemoteSession::check_node(bool connection_lost) {
             bool gone = state == "crashed" || state == "off" || node.at("boots") != boots_;
             if (!gone && !connection_lost) return;
             if (!gone && attempt < 20) break;  // the end of its process may not have been seen yet
-            std::string how = gone && state != "crashed" && state != "off" ? "was reset" : state == "running" ? "closed the connection"
-                                                                                                             : "is " + state;
+            std::string how = gone && state != "crashed" && state != "off" ? "was reset"
+                              : state == "running"                         ? "closed the connection"
+                                                                           : "is " + state;
             throw Error(fmt::format("node {} {} while {} was running", command_.node, how, what()));
         }
         usleep(50'000);
@@ -245,9 +251,12 @@ int RemoteSession::run(const std::string& checkout) {
         int timeout_ms = look_after_ms;
         if (end > 0) timeout_ms = std::min(timeout_ms, std::max(0, static_cast<int>((end - now_s()) * 1000)));
         int ready = poll(waits, 3, timeout_ms);
-        if (waits[0].revents) read_frames();
-        else if (waits[1].revents) handle_signal();
-        else if (waits[2].revents) read_stdin();
+        if (waits[0].revents)
+            read_frames();
+        else if (waits[1].revents)
+            handle_signal();
+        else if (waits[2].revents)
+            read_stdin();
         if (status_) break;
         if (end > 0 && now_s() >= end) {
             char number = SIGKILL;

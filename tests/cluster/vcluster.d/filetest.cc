@@ -40,7 +40,7 @@ int open_file(const char* path, int flags = O_RDWR | O_CREAT) {
 }
 
 int fcntl_lock(int fd, int command, short type, off_t start = 0, off_t length = 0) {
-    struct flock lock{};
+    struct flock lock {};
     lock.l_type = type;
     lock.l_whence = SEEK_SET;
     lock.l_start = start;
@@ -72,7 +72,7 @@ int count_mapped(const char* path, int times) {
     for (int i = 0; i < times; ++i) {
         int fd = open_file(path);
         if (fcntl_lock(fd, F_SETLKW, F_WRLCK) != 0) fail("lock");
-        struct stat st{};
+        struct stat st {};
         if (fstat(fd, &st) != 0 || (st.st_size < 4096 && ftruncate(fd, 4096) != 0)) fail("size");
         void* memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (memory == MAP_FAILED) fail("mmap");
@@ -93,7 +93,8 @@ int show_mapped_count(const char* path) {
 
 int try_lock(const char* path, bool with_flock, bool shared) {
     int fd = open_file(path);
-    int status = with_flock ? flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) : fcntl_lock(fd, F_SETLK, shared ? F_RDLCK : F_WRLCK);
+    int status = with_flock ? flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB)
+                            : fcntl_lock(fd, F_SETLK, shared ? F_RDLCK : F_WRLCK);
     if (status == 0) return 0;
     if (errno == EAGAIN || errno == EACCES) return refused;
     fail("lock");
@@ -143,17 +144,18 @@ int ranges(const char* path, const char* what) {
     expect(fcntl_lock(fd, F_SETLK, F_WRLCK, 0, 100) == 0, "0..99 is free");
     expect(fcntl_lock(fd, F_SETLK, F_WRLCK, 200, 0) == 0, "200 to the end is free");
     expect(fcntl_lock(fd, F_SETLK, F_RDLCK, 150, 1) != 0 && (errno == EAGAIN || errno == EACCES), "150 is taken");
-    struct flock asked{};
+    struct flock asked {};
     asked.l_type = F_RDLCK;
     asked.l_start = 120;
     asked.l_len = 10;
-    expect(fcntl(fd, F_GETLK, &asked) == 0 && asked.l_type == F_WRLCK && asked.l_start == 100 && asked.l_len == 100, "F_GETLK names 100..199");
+    expect(fcntl(fd, F_GETLK, &asked) == 0 && asked.l_type == F_WRLCK && asked.l_start == 100 && asked.l_len == 100,
+           "F_GETLK names 100..199");
     return 0;
 }
 
 // A signal ends the wait for a lock.
 int wait_interrupted(const char* path) {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = [](int) {};
     sigaction(SIGALRM, &action, nullptr);
     int fd = open_file(path);
@@ -168,7 +170,7 @@ int unlinked(const char* path) {
     int fd = open_file(path, O_RDWR | O_CREAT | O_EXCL);
     if (unlink(path) != 0) fail("unlink");
     char text[16] = {};
-    struct stat st{};
+    struct stat st {};
     expect(write(fd, "without a name", 14) == 14, "write to an unlinked file");
     expect(pread(fd, text, 14, 0) == 14 && std::strcmp(text, "without a name") == 0, "read it back");
     expect(fstat(fd, &st) == 0 && st.st_nlink == 0 && st.st_size == 14, "fstat: no link, 14 bytes");
@@ -176,7 +178,8 @@ int unlinked(const char* path) {
     void* memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     expect(memory != MAP_FAILED, "mmap");
     std::memcpy(memory, "mapped", 6);
-    expect(msync(memory, 4096, MS_SYNC) == 0 && pread(fd, text, 14, 0) == 14 && std::memcmp(text, "mapped", 6) == 0, "a mapping of it");
+    expect(msync(memory, 4096, MS_SYNC) == 0 && pread(fd, text, 14, 0) == 14 && std::memcmp(text, "mapped", 6) == 0,
+           "a mapping of it");
     expect(fchmod(fd, 0600) == 0 && fsync(fd) == 0, "fchmod and fsync");
     expect(access(path, F_OK) != 0, "its name is gone");
     return 0;
@@ -189,7 +192,7 @@ int hold_open(const char* path) {
     std::fflush(stdout);
     for (char c; read(0, &c, 1) > 0;) {}
     char text[16] = {};
-    struct stat st{};
+    struct stat st {};
     expect(fstat(fd, &st) == 0 && st.st_nlink == 0, "fstat after the other guest's unlink");
     expect(pread(fd, text, 8, 0) == 8 && std::strcmp(text, "content\n") == 0, "read after the other guest's unlink");
     expect(pwrite(fd, "still", 5, 0) == 5 && pread(fd, text, 5, 0) == 5, "write after the other guest's unlink");
@@ -221,7 +224,7 @@ int map_watch(const char* path, const char* text) {
     if (memory == MAP_FAILED) fail("mmap");
     std::printf("mapped %c\n", memory[0]);
     std::fflush(stdout);
-    struct stat st{};
+    struct stat st {};
     for (int i = 0; i < 300; ++i, nap_ms(50)) {
         if (fstat(fd, &st) != 0) fail("fstat");
         if (memory[0] == text[0]) return 0;
@@ -272,7 +275,8 @@ int compute(long millions) {
     volatile uint64_t x = 1;
     for (long i = 0; i < millions * 1'000'000; ++i) x = x * 6364136223846793005ULL + 1442695040888963407ULL;
     clock_gettime(CLOCK_MONOTONIC, &end);
-    std::printf("%.3f\n", static_cast<double>(end.tv_sec - begin.tv_sec) + static_cast<double>(end.tv_nsec - begin.tv_nsec) / 1e9);
+    std::printf("%.3f\n",
+                static_cast<double>(end.tv_sec - begin.tv_sec) + static_cast<double>(end.tv_nsec - begin.tv_nsec) / 1e9);
     return 0;
 }
 

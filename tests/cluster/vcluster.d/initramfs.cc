@@ -14,14 +14,16 @@ namespace krg::vcluster {
 namespace {
 
 /// Modules a guest needs before it has a root file system; what the kernel has built in is left out.
-constexpr const char* wanted_modules[] = {"virtio_mmio", "virtio_pci", "virtio_console", "virtio_net",
-                                          "9pnet_virtio", "9p", "overlay", "fuse"};
+constexpr const char* wanted_modules[] = {"virtio_mmio",  "virtio_pci", "virtio_console", "virtio_net",
+                                          "9pnet_virtio", "9p",         "overlay",        "fuse"};
 
 /// Appends entries in the "newc" format, which is all the kernel reads.
 class Cpio {
 public:
     void directory(const std::string& name) { entry(name, S_IFDIR | 0755, {}); }
-    void file(const std::string& name, int mode, const std::string& data) { entry(name, S_IFREG | static_cast<unsigned>(mode), data); }
+    void file(const std::string& name, int mode, const std::string& data) {
+        entry(name, S_IFREG | static_cast<unsigned>(mode), data);
+    }
     std::string finish() {
         entry("TRAILER!!!", 0, {});
         return std::move(bytes_);
@@ -29,8 +31,8 @@ public:
 
 private:
     void entry(const std::string& name, unsigned mode, const std::string& data) {
-        bytes_ += fmt::format("070701{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}", ++inode_, mode,
-                              0, 0, 1, 0, data.size(), 0, 0, 0, 0, name.size() + 1, 0);
+        bytes_ += fmt::format("070701{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}", ++inode_,
+                              mode, 0, 0, 1, 0, data.size(), 0, 0, 0, 0, name.size() + 1, 0);
         bytes_ += name;
         bytes_ += '\0';
         pad();
@@ -94,7 +96,8 @@ private:
     [[nodiscard]] bool built_in(const std::string& name) const {
         std::string dashed = name;
         std::replace(dashed.begin(), dashed.end(), '_', '-');
-        return built_in_.find("/" + name + ".ko") != std::string::npos || built_in_.find("/" + dashed + ".ko") != std::string::npos;
+        return built_in_.find("/" + name + ".ko") != std::string::npos ||
+               built_in_.find("/" + dashed + ".ko") != std::string::npos;
     }
 
     const Kernel& kernel_;

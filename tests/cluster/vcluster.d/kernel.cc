@@ -38,7 +38,8 @@ Kernel debug_kernel() {
     Kernel kernel{env_value(text, "KVER"), env_value(text, "IMAGE"), {}};
     kernel.modules = env_value(text, "MODULES") + "/lib/modules/" + kernel.version;
     if (kernel.version.empty() || access(kernel.image.c_str(), R_OK) != 0 || !fs::is_directory(kernel.modules))
-        throw Error("there is no debug kernel in " + cache_dir() + "/debug-kernel; build it with `make debug-kernel` (about 15 minutes)",
+        throw Error("there is no debug kernel in " + cache_dir() +
+                        "/debug-kernel; build it with `make debug-kernel` (about 15 minutes)",
                     ExitCode::no_such_object);
     return kernel;
 }
@@ -67,9 +68,11 @@ void fetch_package(const std::string& version, const std::string& target) {
         must_run(download, work, "cannot download " + package);
     }
     for (const auto& entry : fs::directory_iterator(work)) {
-        if (entry.path().extension() == ".deb") must_run({"dpkg", "-x", entry.path(), work + "/root"}, {}, "cannot unpack " + package);
+        if (entry.path().extension() == ".deb")
+            must_run({"dpkg", "-x", entry.path(), work + "/root"}, {}, "cannot unpack " + package);
     }
-    if (!fs::exists(work + "/root/lib") && fs::exists(work + "/root/usr/lib")) fs::create_symlink("usr/lib", work + "/root/lib");
+    if (!fs::exists(work + "/root/lib") && fs::exists(work + "/root/usr/lib"))
+        fs::create_symlink("usr/lib", work + "/root/lib");
     must_run({"depmod", "-b", work + "/root", version}, {}, "cannot index the modules of " + package);
     std::error_code error;
     fs::rename(work + "/root", target, error);  // somebody else may have been faster

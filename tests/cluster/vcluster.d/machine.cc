@@ -26,7 +26,8 @@ std::string kernel_command_line(const ClusterSpec& spec, int node) {
     // Warnings and worse reach the serial console (slow); everything reaches the krg.kmsg port.
     // The processor time a guest gets is not even: limits meant for real machines would cry wolf after a pause.
     std::string line = fmt::format("console=ttyS0 loglevel=5 panic=0 net.ifnames=0 random.trust_cpu=on no_timer_check "
-                                   "clocksource=tsc tsc=reliable nolapic_timer initcall_blacklist=amd_pstate_init watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 "
+                                   "clocksource=tsc tsc=reliable nolapic_timer initcall_blacklist=amd_pstate_init "
+                                   "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 "
                                    "krg.node={}",
                                    node);
     if (spec.accelerator == "tcg") line += fmt::format(" tsc_early_khz={} lpj={}", tsc_khz(), tsc_khz() * 4);
@@ -49,8 +50,9 @@ void add_network(std::vector<std::string>& argv, const ClusterSpec& spec, int no
 
 void add_file_systems(std::vector<std::string>& argv, const ClusterSpec& spec) {
     auto share = [&](const char* tag, const std::string& path) {
-        argv.insert(argv.end(), {"-fsdev", fmt::format("local,id={},path={},security_model=none,readonly=on,multidevs=remap", tag, path),
-                                 "-device", fmt::format("virtio-9p-{},fsdev={},mount_tag={}", bus(spec), tag, tag)});
+        argv.insert(argv.end(),
+                    {"-fsdev", fmt::format("local,id={},path={},security_model=none,readonly=on,multidevs=remap", tag, path),
+                     "-device", fmt::format("virtio-9p-{},fsdev={},mount_tag={}", bus(spec), tag, tag)});
     };
     share("root", "/");
     share("checkout", spec.checkout);
@@ -67,7 +69,8 @@ long tsc_khz() {
         nanosleep(&pause, nullptr);
         clock_gettime(CLOCK_MONOTONIC_RAW, &end);
         unsigned long long to = __rdtsc();
-        double ms = static_cast<double>(end.tv_sec - begin.tv_sec) * 1e3 + static_cast<double>(end.tv_nsec - begin.tv_nsec) / 1e6;
+        double ms = static_cast<double>(end.tv_sec - begin.tv_sec) * 1e3 +
+                    static_cast<double>(end.tv_nsec - begin.tv_nsec) / 1e6;
         return static_cast<long>(static_cast<double>(to - from) / ms + 0.5);
     }();
     return khz;
@@ -75,20 +78,43 @@ long tsc_khz() {
 
 std::vector<std::string> machine_command(const ClusterSpec& spec, int node, const MachineWiring& wiring) {
     std::string own = fmt::format("{}/node{}", spec.directory, node);
-    std::vector<std::string> argv{
-        "qemu-system-x86_64", "-name", fmt::format("krg-{}-node{}", spec.name, node),
-        "-nodefaults", "-no-user-config", "-display", "none",
-        "-accel", spec.accelerator == "kvm" ? "kvm" : "tcg,thread=single",
-        "-cpu", "max", "-smp", std::to_string(spec.cpus), "-m", std::to_string(spec.memory_mb),
-        "-rtc", "base=utc,clock=host",
-        "-kernel", spec.kernel.image, "-initrd", spec.directory + "/initramfs",
-        "-append", kernel_command_line(spec, node),
-        "-chardev", fmt::format("file,id=serial,path={}/serial.log,append=on", own), "-serial", "chardev:serial",
-        "-chardev", fmt::format("file,id=kmsg,path={}/kernel.log,append=on", own),
-        "-chardev", fmt::format("socket,id=control,fd={}", wiring.control.get()),
-        "-device", fmt::format("virtio-serial-{},max_ports=4", bus(spec)),
-        "-device", "virtserialport,chardev=control,name=krg.control",
-        "-device", "virtserialport,chardev=kmsg,name=krg.kmsg"};
+    std::vector<std::string> argv{"qemu-system-x86_64",
+                                  "-name",
+                                  fmt::format("krg-{}-node{}", spec.name, node),
+                                  "-nodefaults",
+                                  "-no-user-config",
+                                  "-display",
+                                  "none",
+                                  "-accel",
+                                  spec.accelerator == "kvm" ? "kvm" : "tcg,thread=single",
+                                  "-cpu",
+                                  "max",
+                                  "-smp",
+                                  std::to_string(spec.cpus),
+                                  "-m",
+                                  std::to_string(spec.memory_mb),
+                                  "-rtc",
+                                  "base=utc,clock=host",
+                                  "-kernel",
+                                  spec.kernel.image,
+                                  "-initrd",
+                                  spec.directory + "/initramfs",
+                                  "-append",
+                                  kernel_command_line(spec, node),
+                                  "-chardev",
+                                  fmt::format("file,id=serial,path={}/serial.log,append=on", own),
+                                  "-serial",
+                                  "chardev:serial",
+                                  "-chardev",
+                                  fmt::format("file,id=kmsg,path={}/kernel.log,append=on", own),
+                                  "-chardev",
+                                  fmt::format("socket,id=control,fd={}", wiring.control.get()),
+                                  "-device",
+                                  fmt::format("virtio-serial-{},max_ports=4", bus(spec)),
+                                  "-device",
+                                  "virtserialport,chardev=control,name=krg.control",
+                                  "-device",
+                                  "virtserialport,chardev=kmsg,name=krg.kmsg"};
     if (spec.machine_type == "microvm")
         argv.insert(argv.end(), {"-M", "microvm,acpi=on,pit=on,pic=on,rtc=on"});
     else

@@ -44,7 +44,8 @@ void add_up(CLI::App& app, Arguments& a) {
     up->add_flag("--no-load", a.no_load, "Load no module and join nothing");
     up->add_flag("--no-build", a.no_build, "Use the modules and tools as they are built now");
     up->add_option("--shared", spec.shared, "Host directory behind /shared (default: one of the cluster's own)");
-    up->add_flag("--systemd", spec.systemd, "systemd as process 1 on a root that is writable as a whole (changes stay in memory)");
+    up->add_flag("--systemd", spec.systemd,
+                 "systemd as process 1 on a root that is writable as a whole (changes stay in memory)");
     up->add_option("--append", spec.kernel_arguments, "More words for the kernel's command line");
     up->add_option("--accel", a.up.accelerator, "auto, kvm or tcg")->check(CLI::IsMember({"auto", "kvm", "tcg"}));
     up->add_option("--machine", spec.machine_type, "QEMU machine: microvm or q35")->check(CLI::IsMember({"microvm", "q35"}));
@@ -59,8 +60,9 @@ void add_node_verbs(CLI::App& app, Arguments& a) {
     exec->footer("Usage: vcluster exec [OPTIONS] NODE [OPTIONS] [--] CMD [ARGUMENTS...]");
     CLI::App* shell = app.add_subcommand("shell", "A login shell on a node");
     shell->add_option("NODE", a.node)->required();
-    for (auto [name, text] : {std::pair{"crash", "Kill a machine at once (kill -9)"}, std::pair{"pause", "Stop a machine; its clock runs on"},
-                              std::pair{"resume", "Let a paused machine run again"}})
+    for (auto [name, text] :
+         {std::pair{"crash", "Kill a machine at once (kill -9)"}, std::pair{"pause", "Stop a machine; its clock runs on"},
+          std::pair{"resume", "Let a paused machine run again"}})
         app.add_subcommand(name, text)->add_option("NODE", a.node)->required();
     CLI::App* boot = app.add_subcommand("boot", "Start a machine that is off or crashed; the next unused number adds one");
     boot->add_option("NODE", a.node)->required();
@@ -87,8 +89,14 @@ void add_network_verbs(CLI::App& app, Arguments& a) {
         return verb;
     };
     path("cut", "Nothing passes between A and B");
-    path("delay", "Frames between A and B arrive MS milliseconds later")->add_option("MS", a.delay_ms)->required()->check(CLI::Range(0, 60000));
-    path("loss", "PCT percent of the frames between A and B are lost")->add_option("PCT", a.loss_percent)->required()->check(CLI::Range(0.0, 100.0));
+    path("delay", "Frames between A and B arrive MS milliseconds later")
+        ->add_option("MS", a.delay_ms)
+        ->required()
+        ->check(CLI::Range(0, 60000));
+    path("loss", "PCT percent of the frames between A and B are lost")
+        ->add_option("PCT", a.loss_percent)
+        ->required()
+        ->check(CLI::Range(0.0, 100.0));
     CLI::App* heal = app.add_subcommand("heal", "End all cuts, delays and losses, or those between A and B");
     CLI::Option* first = heal->add_option("A", a.from);
     heal->add_option("B", a.to)->needs(first);
@@ -105,8 +113,10 @@ std::vector<std::string> take_command(std::vector<std::string> words, std::vecto
     bool node_seen = false;
     for (++at; at < words.size(); ++at) {
         if (words[at] == "--" || (node_seen && !words[at].starts_with("-"))) break;
-        if (words[at] == "--timeout") ++at;
-        else if (!words[at].starts_with("-")) node_seen = true;
+        if (words[at] == "--timeout")
+            ++at;
+        else if (!words[at].starts_with("-"))
+            node_seen = true;
     }
     if (at >= words.size()) return words;
     command.assign(words.begin() + static_cast<ptrdiff_t>(at) + (words[at] == "--" ? 1 : 0), words.end());
@@ -181,15 +191,21 @@ int run_verb(const std::string& verb, Arguments& a) {
         wait_ready(state, a.nodes, a.wait_timeout_s, true);
     } else if (verb == "status") {
         Json status = state.request({{"verb", "status"}});
-        if (a.json) fmt::print("{}\n", status.dump(2));
-        else print_status(status);
+        if (a.json)
+            fmt::print("{}\n", status.dump(2));
+        else
+            print_status(status);
     } else if (verb == "log") {
         print_log(state, a);
     } else if (verb == "heal" && a.from == 0) {
         state.request({{"verb", "heal"}});
     } else if (verb == "cut" || verb == "delay" || verb == "loss" || verb == "heal") {
         if (verb == "heal" && a.to == 0) throw Error("heal takes two nodes or none", ExitCode::usage);
-        Json question{{"verb", verb == "heal" ? "heal" : "set-path"}, {"from", a.from}, {"to", a.to}, {"link", a.link}, {"one_way", a.one_way}};
+        Json question{{"verb", verb == "heal" ? "heal" : "set-path"},
+                      {"from", a.from},
+                      {"to", a.to},
+                      {"link", a.link},
+                      {"one_way", a.one_way}};
         if (verb == "cut") question["cut"] = true;
         if (verb == "delay") question["delay_ms"] = a.delay_ms;
         if (verb == "loss") question["loss_percent"] = a.loss_percent;
@@ -202,7 +218,8 @@ int run_verb(const std::string& verb, Arguments& a) {
 
 int run_tool(int argc, char** argv) {
     Arguments a;
-    CLI::App app("A cluster of virtual machines on this machine: Debian's unmodified kernels, the host's files, a network of its own");
+    CLI::App app(
+        "A cluster of virtual machines on this machine: Debian's unmodified kernels, the host's files, a network of its own");
     app.name("vcluster");
     app.require_subcommand(1);
     app.add_option("--name", a.name, "Which cluster, when several exist side by side")->capture_default_str();

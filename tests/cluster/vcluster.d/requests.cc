@@ -95,21 +95,25 @@ Json Supervisor::answer(const Json& question, Fd& passed) {
         return {{"port", agent_port_of(id)}, {"boots", one.boots}};
     }
     if (verb == "crash") {
-        if (!one.process.running()) throw Error(fmt::format("node {} is {} already", id, to_string(one.state)), ExitCode::not_running);
+        if (!one.process.running())
+            throw Error(fmt::format("node {} is {} already", id, to_string(one.state)), ExitCode::not_running);
         end_node(id, NodeState::crashed, "killed by `vcluster crash`");
         return {{"done", true}};
     }
-    if (verb == "pause") pause_node(id);
-    else if (verb == "resume") resume_node(id);
-    else throw Error("the supervisor does not know the request " + verb);
+    if (verb == "pause")
+        pause_node(id);
+    else if (verb == "resume")
+        resume_node(id);
+    else
+        throw Error("the supervisor does not know the request " + verb);
     return {{"done", true}};
 }
 
 void Supervisor::boot_node(int id) {
     int next = nodes_.empty() ? 1 : nodes_.rbegin()->first + 1;
     if (id < 1 || id > next || id > node_id_max)
-        throw Error(fmt::format("node {} cannot be started: cluster {} has nodes 1 to {}, the next new one is {}", id, spec_.name,
-                                next - 1, next),
+        throw Error(fmt::format("node {} cannot be started: cluster {} has nodes 1 to {}, the next new one is {}", id,
+                                spec_.name, next - 1, next),
                     ExitCode::no_such_object);
     if (nodes_.contains(id) && nodes_[id].process.running())
         throw Error(fmt::format("node {} is {} already; `vcluster crash {}` first", id, to_string(nodes_[id].state), id));
@@ -146,7 +150,8 @@ Json Supervisor::change_paths(const Json& question) {
     for (int id : {from, to}) (void)node({{"node", id}});
     if (from == to) throw Error(fmt::format("node {} has no link to itself", from), ExitCode::usage);
     if (wanted > spec_.links)
-        throw Error(fmt::format("cluster {} has {} link{}, not a link {}", spec_.name, spec_.links, spec_.links > 1 ? "s" : "", wanted),
+        throw Error(fmt::format("cluster {} has {} link{}, not a link {}", spec_.name, spec_.links, spec_.links > 1 ? "s" : "",
+                                wanted),
                     ExitCode::no_such_object);
     for (int link = 1; link <= spec_.links; ++link) {
         if (wanted != 0 && link != wanted) continue;
@@ -170,13 +175,25 @@ Json Supervisor::status() {
         Json links = Json::array();
         for (int link = 1; link <= spec_.links; ++link) {
             PortCounters c = counters[{id, link}];
-            links.push_back({{"link", link}, {"mac", Switch::mac({id, link})}, {"frames_in", c.frames_in},
-                             {"frames_out", c.frames_out}, {"cut", c.cut}, {"lost", c.lost}, {"overflow", c.overflow}});
+            links.push_back({{"link", link},
+                             {"mac", Switch::mac({id, link})},
+                             {"frames_in", c.frames_in},
+                             {"frames_out", c.frames_out},
+                             {"cut", c.cut},
+                             {"lost", c.lost},
+                             {"overflow", c.overflow}});
         }
-        nodes.push_back({{"id", id}, {"state", to_string(node.state)}, {"pid", node.process.running() ? node.process.pid() : 0},
-                         {"kernel", spec_.kernel.version}, {"joined", node.joined}, {"ready", node.ready},
-                         {"stage", node.stage}, {"failure", node.failure}, {"boots", node.boots},
-                         {"boot_s", node.ready ? node.ready_s - node.started_s : 0.0}, {"links", links}});
+        nodes.push_back({{"id", id},
+                         {"state", to_string(node.state)},
+                         {"pid", node.process.running() ? node.process.pid() : 0},
+                         {"kernel", spec_.kernel.version},
+                         {"joined", node.joined},
+                         {"ready", node.ready},
+                         {"stage", node.stage},
+                         {"failure", node.failure},
+                         {"boots", node.boots},
+                         {"boot_s", node.ready ? node.ready_s - node.started_s : 0.0},
+                         {"links", links}});
     }
     for (const auto& [path, fault] : switch_.faults()) {
         Json where{{"from", path.from}, {"to", path.to}, {"link", path.link}};
@@ -187,12 +204,23 @@ Json Supervisor::status() {
         faults.push_back(where);
     }
     const char* share = nodes_.empty() || !nodes_.begin()->second.share ? "none" : nodes_.begin()->second.share->method();
-    return {{"version", 1}, {"name", spec_.name}, {"supervisor", getpid()}, {"directory", spec_.directory},
-            {"accelerator", spec_.accelerator}, {"machine", spec_.machine_type}, {"kernel", spec_.kernel.version},
-            {"memory_mb", spec_.memory_mb}, {"cpus", spec_.cpus}, {"links", spec_.links}, {"load", spec_.load},
-            {"systemd", spec_.systemd}, {"shared", spec_.shared},
+    return {{"version", 1},
+            {"name", spec_.name},
+            {"supervisor", getpid()},
+            {"directory", spec_.directory},
+            {"accelerator", spec_.accelerator},
+            {"machine", spec_.machine_type},
+            {"kernel", spec_.kernel.version},
+            {"memory_mb", spec_.memory_mb},
+            {"cpus", spec_.cpus},
+            {"links", spec_.links},
+            {"load", spec_.load},
+            {"systemd", spec_.systemd},
+            {"shared", spec_.shared},
             {"cpu_share", {{"percent", spec_.cpu_share_percent}, {"method", share}}},
-            {"nodes", nodes}, {"cuts", cuts}, {"faults", faults}};
+            {"nodes", nodes},
+            {"cuts", cuts},
+            {"faults", faults}};
 }
 
 }  // namespace krg::vcluster

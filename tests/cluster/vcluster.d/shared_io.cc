@@ -22,9 +22,7 @@ int usable_flags(uint32_t flags) {
 
 // The kernel sends a cached write page by page; what is appended must arrive in one piece. A file open only for
 // writing cannot be mapped, so nothing is lost by not caching it.
-uint32_t open_flags_for(uint32_t flags) {
-    return (flags & O_APPEND) && (flags & O_ACCMODE) == O_WRONLY ? FOPEN_DIRECT_IO : 0;
-}
+uint32_t open_flags_for(uint32_t flags) { return (flags & O_APPEND) && (flags & O_ACCMODE) == O_WRONLY ? FOPEN_DIRECT_IO : 0; }
 
 Fd open_again(int path, int flags) { return Fd(::open(fmt::format("/proc/self/fd/{}", path).c_str(), flags)); }
 
@@ -67,7 +65,7 @@ uint64_t SharedSession::add_open(Fd fd, FileId file, bool append) {
 }
 
 void SharedSession::note_change(const OpenFile& file) {
-    struct stat st{};
+    struct stat st {};
     if (fstat(file.fd.get(), &st) == 0) files_.clock.changed(file.file, st.st_mtim);
 }
 
@@ -76,7 +74,8 @@ int SharedSession::open(Request& request) {
     auto in = request.take<fuse_open_in>();
     if (!inode || !request.good) return ESTALE;
     bool directory = request.header.opcode == FUSE_OPENDIR;
-    Fd fd = open_again(inode->path.get(), directory ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : usable_flags(in.flags & ~static_cast<uint32_t>(O_EXCL)));
+    Fd fd = open_again(inode->path.get(), directory ? O_RDONLY | O_DIRECTORY | O_CLOEXEC
+                                                    : usable_flags(in.flags & ~static_cast<uint32_t>(O_EXCL)));
     if (!fd) return errno;
     fuse_open_out out{};
     out.fh = add_open(std::move(fd), inode->file, (in.flags & O_APPEND) != 0);
@@ -94,8 +93,10 @@ int SharedSession::create(Request& request) {
     int path = directory->path.get();
     // Whether the file is new decides who owns it.
     Fd fd(openat(path, name.c_str(), usable_flags(in.flags) | O_CREAT | O_EXCL | O_NOFOLLOW, in.mode & 07777));
-    if (fd) (void)!fchown(fd.get(), request.header.uid, request.header.gid);
-    else if (errno == EEXIST && !(in.flags & O_EXCL)) fd.reset(openat(path, name.c_str(), usable_flags(in.flags) | O_NOFOLLOW));
+    if (fd)
+        (void)!fchown(fd.get(), request.header.uid, request.header.gid);
+    else if (errno == EEXIST && !(in.flags & O_EXCL))
+        fd.reset(openat(path, name.c_str(), usable_flags(in.flags) | O_NOFOLLOW));
     if (!fd) return errno;
     fuse_entry_out entry{};
     if (int error = enter(path, name, entry)) return error;
@@ -187,7 +188,8 @@ int SharedSession::readdir(Request& request) {
         for (ssize_t at = 0; at < got;) {
             auto* entry = reinterpret_cast<dirent64*>(buffer + at);
             std::string_view name = entry->d_name;
-            fuse_dirent one{entry->d_ino, static_cast<uint64_t>(entry->d_off), static_cast<uint32_t>(name.size()), entry->d_type};
+            fuse_dirent one{entry->d_ino, static_cast<uint64_t>(entry->d_off), static_cast<uint32_t>(name.size()),
+                            entry->d_type};
             size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + name.size());
             full = out.size() + size > in.size;
             if (full) break;
@@ -205,7 +207,9 @@ int SharedSession::fallocate(Request& request) {
     auto in = request.take<fuse_fallocate_in>();
     OpenFile* file = find_open(in.fh);
     if (!file || !request.good) return EBADF;
-    if (::fallocate(file->fd.get(), static_cast<int>(in.mode), static_cast<off_t>(in.offset), static_cast<off_t>(in.length)) != 0) return errno;
+    if (::fallocate(file->fd.get(), static_cast<int>(in.mode), static_cast<off_t>(in.offset), static_cast<off_t>(in.length)) !=
+        0)
+        return errno;
     note_change(*file);
     reply(request.header.unique, 0);
     return 0;

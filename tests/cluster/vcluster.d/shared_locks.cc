@@ -49,8 +49,10 @@ void LockTable::change(const LockRequest& wanted) {
         }
     }
     if (wanted.type != LockType::none) kept.push_back(wanted);
-    if (kept.empty()) locks_.erase(key);
-    else locks_[key] = std::move(kept);
+    if (kept.empty())
+        locks_.erase(key);
+    else
+        locks_[key] = std::move(kept);
 }
 
 void LockTable::grant_waiters(Answers& answers) {
@@ -107,8 +109,7 @@ void LockTable::close_client(uint64_t client) {
     {
         std::lock_guard hold(mutex_);
         waiters_.remove_if([&](const Waiter& waiter) { return waiter.wanted.client == client; });
-        for (auto& [key, locks] : locks_)
-            std::erase_if(locks, [&](const LockRequest& lock) { return lock.client == client; });
+        for (auto& [key, locks] : locks_) std::erase_if(locks, [&](const LockRequest& lock) { return lock.client == client; });
         std::erase_if(locks_, [](const auto& entry) { return entry.second.empty(); });
         grant_waiters(answers);
     }

@@ -3,8 +3,6 @@
 // Accepts the guests' connections to /shared: see shared_server.h.
 #include "shared_server.h"
 
-
-
 #include <arpa/inet.h>
 #include <cerrno>
 #include <fcntl.h>

@@ -38,12 +38,16 @@ std::string SharedSession::Request::take_string() {
 
 std::string SharedSession::Request::take_name() {
     std::string name = take_string();
-    if (name.empty() || name == "." || name == ".." || name.size() > NAME_MAX || name.find('/') != std::string::npos) good = false;
+    if (name.empty() || name == "." || name == ".." || name.size() > NAME_MAX || name.find('/') != std::string::npos)
+        good = false;
     return name;
 }
 
 SharedSession::SharedSession(Fd socket, SharedFiles& files, uint64_t client)
-    : socket_(std::move(socket)), files_(files), client_(client), writer_([this] { write_loop(); }) {}
+    : socket_(std::move(socket)),
+      files_(files),
+      client_(client),
+      writer_([this] { write_loop(); }) {}
 
 SharedSession::~SharedSession() {
     {
@@ -59,7 +63,8 @@ void SharedSession::hang_up() { shutdown(socket_.get(), SHUT_RDWR); }
 
 bool SharedSession::read_request(std::string& bytes) {
     uint32_t size = 0;
-    if (!read_exactly(socket_.get(), &size, sizeof size) || size < sizeof(fuse_in_header) || size > request_max_bytes) return false;
+    if (!read_exactly(socket_.get(), &size, sizeof size) || size < sizeof(fuse_in_header) || size > request_max_bytes)
+        return false;
     bytes.resize(size);
     std::memcpy(bytes.data(), &size, sizeof size);
     return read_exactly(socket_.get(), bytes.data() + sizeof size, size - sizeof size);
@@ -153,7 +158,7 @@ int SharedSession::init(Request& request) {
     auto in = request.take<fuse_init_in>();
     if (in.major != FUSE_KERNEL_VERSION) return EPROTO;
     if (!find(FUSE_ROOT_ID)) {
-        struct stat st{};
+        struct stat st {};
         if (fstatat(files_.root.get(), "", &st, AT_EMPTY_PATH) != 0) return errno;
         Inode& root = inodes_[FUSE_ROOT_ID];
         root.path.reset(fcntl(files_.root.get(), F_DUPFD_CLOEXEC, 0));
@@ -205,7 +210,7 @@ fuse_attr SharedSession::attributes(const struct stat& st) {
 // The guest learns of a file by its name; the same file keeps its number as long as the guest remembers it.
 int SharedSession::enter(int directory, const std::string& name, fuse_entry_out& entry) {
     Fd path(openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    struct stat st{};
+    struct stat st {};
     if (!path || fstatat(path.get(), "", &st, AT_EMPTY_PATH) != 0) return errno;
     FileId file{st.st_dev, st.st_ino};
     auto known = numbers_.find(file);
@@ -250,7 +255,7 @@ void SharedSession::forget(uint64_t node, uint64_t count) {
 int SharedSession::getattr(Request& request) {
     Inode* inode = find(request.header.nodeid);
     if (!inode) return ESTALE;
-    struct stat st{};
+    struct stat st {};
     if (fstatat(inode->path.get(), "", &st, AT_EMPTY_PATH) != 0) return errno;
     fuse_attr_out out{};
     out.attr = attributes(st);
@@ -263,7 +268,7 @@ int SharedSession::setattr(Request& request) {
     if (!inode || !request.good) return ESTALE;
     int path = inode->path.get();
     std::string name = by_descriptor(path);
-    struct stat st{};
+    struct stat st {};
     if ((in.valid & FATTR_MODE) && chmod(name.c_str(), in.mode & 07777) != 0) return errno;
     if (in.valid & (FATTR_UID | FATTR_GID)) {
         uid_t uid = in.valid & FATTR_UID ? in.uid : static_cast<uid_t>(-1);
@@ -277,10 +282,14 @@ int SharedSession::setattr(Request& request) {
     if (in.valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)) {
         timespec times[2] = {{static_cast<time_t>(in.atime), static_cast<long>(in.atimensec)},
                              {static_cast<time_t>(in.mtime), static_cast<long>(in.mtimensec)}};
-        if (in.valid & FATTR_ATIME_NOW) times[0].tv_nsec = UTIME_NOW;
-        else if (!(in.valid & FATTR_ATIME)) times[0].tv_nsec = UTIME_OMIT;
-        if (in.valid & FATTR_MTIME_NOW) times[1].tv_nsec = UTIME_NOW;
-        else if (!(in.valid & FATTR_MTIME)) times[1].tv_nsec = UTIME_OMIT;
+        if (in.valid & FATTR_ATIME_NOW)
+            times[0].tv_nsec = UTIME_NOW;
+        else if (!(in.valid & FATTR_ATIME))
+            times[0].tv_nsec = UTIME_OMIT;
+        if (in.valid & FATTR_MTIME_NOW)
+            times[1].tv_nsec = UTIME_NOW;
+        else if (!(in.valid & FATTR_MTIME))
+            times[1].tv_nsec = UTIME_OMIT;
         if (utimensat(path, "", times, AT_EMPTY_PATH) != 0) return errno;
     }
     return getattr(request);
@@ -367,7 +376,7 @@ int SharedSession::link(Request& request) {
 int SharedSession::statfs(Request& request) {
     Inode* inode = find(request.header.nodeid);
     if (!inode) return ESTALE;
-    struct statfs fs{};
+    struct statfs fs {};
     if (fstatfs(inode->path.get(), &fs) != 0) return errno;
     fuse_statfs_out out{};
     out.st.blocks = fs.f_blocks;

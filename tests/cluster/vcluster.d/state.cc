@@ -68,8 +68,10 @@ std::string receive_line(int socket, Fd* passed) {
         for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
             int fd = -1;
             if (header->cmsg_type == SCM_RIGHTS) std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-            if (passed && fd >= 0) passed->reset(fd);
-            else if (fd >= 0) close(fd);
+            if (passed && fd >= 0)
+                passed->reset(fd);
+            else if (fd >= 0)
+                close(fd);
         }
     }
     return line;
@@ -122,7 +124,7 @@ std::string ClusterState::node_file(int node, const char* file) const {
 
 Fd ClusterState::lock() const {
     if (mkdir(base_.c_str(), 0700) != 0 && errno != EEXIST) throw system_error("cannot make " + base_);
-    struct stat st{};
+    struct stat st {};
     if (lstat(base_.c_str(), &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != getuid() || (st.st_mode & 022) != 0)
         throw Error(base_ + " is not a directory of ours that only we can write to; remove it", ExitCode::not_permitted);
     std::string path = base_ + "/." + name_ + ".lock";
@@ -134,7 +136,8 @@ Fd ClusterState::lock() const {
             if (now_s() > end) throw Error("another vcluster is busy with cluster " + name_, ExitCode::timed_out);
             usleep(50'000);
         }
-        struct stat held{}, there{};  // who held it may have removed it
+        struct stat held {
+        }, there{};  // who held it may have removed it
         if (fstat(fd.get(), &held) == 0 && stat(path.c_str(), &there) == 0 && held.st_ino == there.st_ino) return fd;
     }
 }
@@ -198,11 +201,24 @@ Json ClusterState::request(const Json& question, Fd* passed) const {
 }
 
 Json spec_to_json(const ClusterSpec& s) {
-    return {{"name", s.name}, {"checkout", s.checkout}, {"directory", s.directory}, {"shared", s.shared},
-            {"kver", s.kernel.version}, {"image", s.kernel.image}, {"modules", s.kernel.modules},
-            {"kernel", s.kernel_wanted}, {"accelerator", s.accelerator}, {"machine", s.machine_type}, {"nodes", s.nodes},
-            {"memory_mb", s.memory_mb}, {"cpus", s.cpus}, {"links", s.links}, {"cpu_share_percent", s.cpu_share_percent},
-            {"load", s.load}, {"systemd", s.systemd}, {"kernel_arguments", s.kernel_arguments}};
+    return {{"name", s.name},
+            {"checkout", s.checkout},
+            {"directory", s.directory},
+            {"shared", s.shared},
+            {"kver", s.kernel.version},
+            {"image", s.kernel.image},
+            {"modules", s.kernel.modules},
+            {"kernel", s.kernel_wanted},
+            {"accelerator", s.accelerator},
+            {"machine", s.machine_type},
+            {"nodes", s.nodes},
+            {"memory_mb", s.memory_mb},
+            {"cpus", s.cpus},
+            {"links", s.links},
+            {"cpu_share_percent", s.cpu_share_percent},
+            {"load", s.load},
+            {"systemd", s.systemd},
+            {"kernel_arguments", s.kernel_arguments}};
 }
 
 }  // namespace krg::vcluster

@@ -202,7 +202,7 @@ void Supervisor::look_for_panics() {
     for (auto& [id, node] : nodes_) {
         if (!node.process.running()) continue;
         std::string path = fmt::format("{}/node{}/serial.log", spec_.directory, id);
-        struct stat st{};
+        struct stat st {};
         if (stat(path.c_str(), &st) != 0 || static_cast<size_t>(st.st_size) == node.serial_seen) continue;
         std::string text = read_file(path);
         bool panicked = text.find("Kernel panic - not syncing", std::min(node.serial_seen, text.size())) != std::string::npos;

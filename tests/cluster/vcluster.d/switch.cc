@@ -16,7 +16,7 @@ namespace krg::vcluster {
 
 namespace {
 
-constexpr size_t length_bytes = 4;          // QEMU: big-endian length before each frame
+constexpr size_t length_bytes = 4;  // QEMU: big-endian length before each frame
 constexpr size_t frame_max_bytes = 65536;
 constexpr size_t address_bytes = 6;
 constexpr unsigned char mac_prefix[4] = {0x52, 0x54, 0x00, 0x4b};
@@ -88,8 +88,10 @@ void Switch::unplug(int node) {
 
 void Switch::set_fault(PathId path, Fault fault) {
     std::lock_guard hold(mutex_);
-    if (fault.none()) faults_.erase(path);
-    else faults_[path] = fault;
+    if (fault.none())
+        faults_.erase(path);
+    else
+        faults_[path] = fault;
 }
 
 Fault Switch::fault(PathId path) {
@@ -203,8 +205,10 @@ void Switch::pass(PathId path, Port& source, const Frame& frame) {
         ++source.counters.lost;
         return;
     }
-    if (fault.delay_ms > 0) delayed_.push({now_s() + fault.delay_ms / 1000.0, order_++, path, frame});
-    else enqueue(ports_[{path.to, path.link}], frame);
+    if (fault.delay_ms > 0)
+        delayed_.push({now_s() + fault.delay_ms / 1000.0, order_++, path, frame});
+    else
+        enqueue(ports_[{path.to, path.link}], frame);
 }
 
 void Switch::deliver_delayed() {
@@ -232,7 +236,8 @@ void Switch::enqueue(Port& port, Frame frame) {
 void Switch::send(Port& port) {
     while (port.socket && !port.to_send.empty()) {
         const Frame& frame = port.to_send.front();
-        ssize_t put = ::send(port.socket.get(), frame.data() + port.sent, frame.size() - port.sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t put = ::send(port.socket.get(), frame.data() + port.sent, frame.size() - port.sent,
+                             MSG_NOSIGNAL | MSG_DONTWAIT);
         if (put < 0) {
             if (errno != EAGAIN && errno != EINTR) port.socket.reset();
             return;

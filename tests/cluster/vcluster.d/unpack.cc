@@ -18,7 +18,7 @@ namespace {
 constexpr size_t setup_sectors_at = 0x1f1, magic_at = 0x202, payload_offset_at = 0x248, payload_length_at = 0x24c;
 constexpr uint32_t pvh_entry_note = 18;
 
-template <typename T>
+template<typename T>
 T value_at(const std::string& bytes, size_t at) {
     T value{};
     if (at + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + at, sizeof value);
@@ -52,10 +52,16 @@ bool starts_by_pvh(const std::string& elf) {
 
 std::string unpacked(const std::string& packed, const std::string& scratch) {
     std::vector<std::string> tool;
-    if (packed.starts_with(std::string_view("\xfd" "7zXZ\0", 6))) tool = {"xz", "-dcq"};
-    else if (packed.starts_with("\x28\xb5\x2f\xfd")) tool = {"zstd", "-dcqf"};
-    else if (packed.starts_with("\x1f\x8b")) tool = {"gzip", "-dcq"};
-    else return {};
+    if (packed.starts_with(std::string_view("\xfd"
+                                            "7zXZ\0",
+                                            6)))
+        tool = {"xz", "-dcq"};
+    else if (packed.starts_with("\x28\xb5\x2f\xfd"))
+        tool = {"zstd", "-dcqf"};
+    else if (packed.starts_with("\x1f\x8b"))
+        tool = {"gzip", "-dcq"};
+    else
+        return {};
     write_file(scratch, packed);
     tool.push_back(scratch);
     // The size that follows the packed bytes makes some of them complain after all is done: what came out is looked at.
@@ -66,7 +72,7 @@ std::string unpacked(const std::string& packed, const std::string& scratch) {
 }  // namespace
 
 std::string boot_image(const Kernel& kernel) {
-    struct stat st{};
+    struct stat st {};
     if (stat(kernel.image.c_str(), &st) != 0) throw system_error("cannot find " + kernel.image);
     std::string directory = cache_dir() + "/kernels/unpacked";
     std::string file = fmt::format("{}/{}-{}-{}", directory, kernel.version, st.st_size, st.st_mtim.tv_sec);

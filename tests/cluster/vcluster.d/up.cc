@@ -37,9 +37,15 @@ std::string random_key() {
 }
 
 std::map<std::string, std::string> guest_settings(const ClusterSpec& spec) {
-    return {{"name", spec.name}, {"links", std::to_string(spec.links)}, {"load", spec.load ? "1" : "0"},
-            {"systemd", spec.systemd ? "1" : "0"}, {"kver", spec.kernel.version}, {"modules", spec.kernel.modules},
-            {"checkout", spec.checkout}, {"bin", spec.checkout + "/build/host/bin"}, {"key", random_key()},
+    return {{"name", spec.name},
+            {"links", std::to_string(spec.links)},
+            {"load", spec.load ? "1" : "0"},
+            {"systemd", spec.systemd ? "1" : "0"},
+            {"kver", spec.kernel.version},
+            {"modules", spec.kernel.modules},
+            {"checkout", spec.checkout},
+            {"bin", spec.checkout + "/build/host/bin"},
+            {"key", random_key()},
             {"max_nodes", std::to_string(node_id_max)},
             {"module", fmt::format("{}/build/{}/kerrighed.ko", spec.checkout, spec.kernel.version)}};
 }
@@ -114,15 +120,20 @@ void wait_ready(const ClusterState& state, const std::vector<int>& wanted, doubl
             if (!failure.empty() || where == "crashed" || where == "off")
                 throw Error(fmt::format("node {} {}: {}", id, where, failure.empty() ? "it ended by itself" : failure));
             all = all && ready;
-            std::string now = ready ? (node.at("joined").get<bool>() ? "joined, ready" : "ready") : where + (stage.empty() ? "" : ", " + stage);
-            if (progress && shown[id] != now) fmt::print(stderr, "vcluster: {:5.1f} s  node {}: {}\n", now_s() - begin, id, now);
+            std::string now = ready ? (node.at("joined").get<bool>() ? "joined, ready" : "ready")
+                                    : where + (stage.empty() ? "" : ", " + stage);
+            if (progress && shown[id] != now)
+                fmt::print(stderr, "vcluster: {:5.1f} s  node {}: {}\n", now_s() - begin, id, now);
             shown[id] = now;
         }
         if (all) return;
         if (now_s() > end) {
             std::string text = fmt::format("not ready after {} s:", timeout_s);
             for (const auto& [id, what] : shown)
-                text += fmt::format("\n  node {}: {}\n{}", id, what, what.starts_with("ready") || what.starts_with("joined") ? "" : last_lines(state.node_file(id, "kernel.log"), 800));
+                text += fmt::format("\n  node {}: {}\n{}", id, what,
+                                    what.starts_with("ready") || what.starts_with("joined")
+                                        ? ""
+                                        : last_lines(state.node_file(id, "kernel.log"), 800));
             throw Error(text, ExitCode::timed_out);
         }
         usleep(100'000);
@@ -166,7 +177,8 @@ void bring_up(const ClusterState& state, UpOptions options) {
         std::string log = last_lines(spec.directory + "/supervisor.log", 2000);
         fmt::print(stderr, "{}", log);
         Error kept(fmt::format("{}\n(the cluster is left as it is: `vcluster --name {} log NODE`, then `down`)", error.what(),
-                               state.name()), error.code());
+                               state.name()),
+                   error.code());
         throw kept;
     }
     fmt::print(stderr, "vcluster: cluster {} is up, {:.1f} s\n", state.name(), now_s() - begin);

@@ -87,7 +87,8 @@ void Checker::check_word(Time now, NodeId from, u8 type, const Key& key, const B
         hash.mix(value);
         const auto [known, fresh] = values_.try_emplace({key, ballot}, hash.value());
         if (!fresh && known->second != hash.value())
-            fail(now, from, "ballot", fmt::format("proposes two values for epoch {} in ballot {}.{}", key.second, ballot.first, ballot.second));
+            fail(now, from, "ballot",
+                 fmt::format("proposes two values for epoch {} in ballot {}.{}", key.second, ballot.first, ballot.second));
         return;
     }
     Word& word = from == KRG_MBR_WITNESS ? witness_word_ : nodes_[from].word;
@@ -98,8 +99,9 @@ void Checker::check_word(Time now, NodeId from, u8 type, const Key& key, const B
         return;
     }
     if (ballot < word.promised)
-        fail(now, from, "ballot", fmt::format("votes in ballot {}.{} for epoch {}, but promised {}.{}", ballot.first, ballot.second, key.second,
-                                              word.promised.first, word.promised.second));
+        fail(now, from, "ballot",
+             fmt::format("votes in ballot {}.{} for epoch {}, but promised {}.{}", ballot.first, ballot.second, key.second,
+                         word.promised.first, word.promised.second));
     word.voted = ballot;
     word.has_voted = true;
 }
@@ -178,14 +180,16 @@ void Checker::check_votes(Time now, NodeId node, const ViewRecord& before, const
     }
     // Decided by its proposer alone, so that nothing was on the wire.
     if (before.quorum(1, false)) return;
-    fail(now, node, "quorum", fmt::format("view {} was decided by no more than {} votes of {}", view.text(), most, before.text()));
+    fail(now, node, "quorum",
+         fmt::format("view {} was decided by no more than {} votes of {}", view.text(), most, before.text()));
 }
 
 void Checker::check_removed(Time now, NodeId node, const ViewRecord& before, const ViewRecord& view) {
     std::size_t expected = 0;
     for (const MemberRecord& member : before.members) expected += view.has(member.node, member.incarnation) ? 0 : 1;
     if (expected != view.removed.size())
-        fail(now, node, "lineage", fmt::format("view {} does not name everybody it removes from {}", view.text(), before.text()));
+        fail(now, node, "lineage",
+             fmt::format("view {} does not name everybody it removes from {}", view.text(), before.text()));
     for (const MemberRecord& gone : view.removed) {
         if (!before.has(gone.node, gone.incarnation) || view.has(gone.node, gone.incarnation))
             fail(now, node, "lineage", fmt::format("view {} removes node {}, which it cannot", view.text(), gone.node));
@@ -195,8 +199,7 @@ void Checker::check_removed(Time now, NodeId node, const ViewRecord& before, con
         const bool lie = (gone.reason == KRG_MBR_R_LEFT && !left_asked_.contains(life)) ||
                          (gone.reason == KRG_MBR_R_EVICTED && !evict_asked_.contains(life)) ||
                          (gone.reason != KRG_MBR_R_LEFT && gone.reason != KRG_MBR_R_EVICTED && gone.reason != KRG_MBR_R_LOST);
-        if (lie)
-            fail(now, node, "reason", fmt::format("view {}: nobody asked that for node {}", view.text(), gone.node));
+        if (lie) fail(now, node, "reason", fmt::format("view {}: nobody asked that for node {}", view.text(), gone.node));
     }
 }
 
@@ -204,7 +207,8 @@ void Checker::check_commit(Time now, NodeId node, u64 epoch) {
     const Node& me = nodes_[node];
     const Known& known = views_.find({me.view->cluster, epoch})->second;
     if (2 * known.installed.size() <= known.view->members.size())
-        fail(now, node, "quorum", fmt::format("serves in view {}, which only {} members have", known.view->text(), known.installed.size()));
+        fail(now, node, "quorum",
+             fmt::format("serves in view {}, which only {} members have", known.view->text(), known.installed.size()));
 }
 
 void Checker::action(Time now, NodeId node, u32 type, u64 epoch, u32 reason, bool limit_passed) {
@@ -254,16 +258,15 @@ void Checker::action(Time now, NodeId node, u32 type, u64 epoch, u32 reason, boo
         me.ended = true;
         break;
     }
-    case KRG_MBR_ACT_FAILED:
-        fail(now, node, "engine", fmt::format("an internal check failed (line {})", epoch));
-        break;
+    case KRG_MBR_ACT_FAILED: fail(now, node, "engine", fmt::format("an internal check failed (line {})", epoch)); break;
     default: break;
     }
 }
 
 void Checker::shown(Time now, NodeId node, const NodeShown& shown, bool too_long) {
     Node& me = nodes_[node];
-    if (me.shown.state == shown.state && me.shown.epoch == shown.epoch && me.shown.serve_end == shown.serve_end && now < shown.serve_end)
+    if (me.shown.state == shown.state && me.shown.epoch == shown.epoch && me.shown.serve_end == shown.serve_end &&
+        now < shown.serve_end)
         return;
     me.shown = shown;
     if (shown.state == KRG_MBR_FAILED) fail(now, node, "engine", "an internal check failed");
@@ -296,8 +299,9 @@ void Checker::check_overlap(Time now, NodeId node) {
         const auto late_id = static_cast<NodeId>(mine_later ? node : i);
         if (late.view->has(early_id, early.incarnation)) continue;
         fail(now, node, "serve-overlap",
-             fmt::format("node {} may serve in view {} until {}.{:06} while node {} serves in view {}", early_id, early.view->text(),
-                         early.shown.serve_end / second, early.shown.serve_end % second, late_id, late.view->text()));
+             fmt::format("node {} may serve in view {} until {}.{:06} while node {} serves in view {}", early_id,
+                         early.view->text(), early.shown.serve_end / second, early.shown.serve_end % second, late_id,
+                         late.view->text()));
     }
 }
 
@@ -312,7 +316,8 @@ void Checker::garbage(Time now, NodeId node, bool changed) {
 
 void Checker::engine_health(Time now, NodeId node, u64 dropped, u64 bad, u64 garbage_given) {
     if (dropped != 0) fail(now, node, "engine", fmt::format("dropped {} actions", dropped));
-    if (bad > garbage_given) fail(now, node, "engine", fmt::format("calls {} messages bad, but was given {} damaged ones", bad, garbage_given));
+    if (bad > garbage_given)
+        fail(now, node, "engine", fmt::format("calls {} messages bad, but was given {} damaged ones", bad, garbage_given));
 }
 
 void Checker::op_started(Time now, NodeId node) {
@@ -327,7 +332,9 @@ void Checker::op_started(Time now, NodeId node) {
         const Node& other = nodes_[i];
         if (now < other.shown.serve_end && other.view != nullptr && other.view->cluster == me.view->cluster &&
             other.view->epoch > me.view->epoch && !other.view->has(node, me.incarnation))
-            fail(now, node, "operation", fmt::format("does an operation in view {} while node {} serves in {}", me.view->text(), i, other.view->text()));
+            fail(now, node, "operation",
+                 fmt::format("does an operation in view {} while node {} serves in {}", me.view->text(), i,
+                             other.view->text()));
     }
 }
 
@@ -352,8 +359,10 @@ u64 Checker::hash() const {
     }
     for (const auto& [key, ballots] : votes_)
         for (const auto& [ballot, voters] : ballots)
-            for (NodeId voter : voters) mix(key.second << 48 | static_cast<u64>(ballot.first) << 32 | static_cast<u64>(ballot.second) << 16 | voter);
-    for (const Node& node : nodes_) mix(node.prepared << 32 | node.committed << 4 | (node.ended ? 2 : 0) | (node.suspended ? 1 : 0));
+            for (NodeId voter : voters)
+                mix(key.second << 48 | static_cast<u64>(ballot.first) << 32 | static_cast<u64>(ballot.second) << 16 | voter);
+    for (const Node& node : nodes_)
+        mix(node.prepared << 32 | node.committed << 4 | (node.ended ? 2 : 0) | (node.suspended ? 1 : 0));
     return out;
 }
 

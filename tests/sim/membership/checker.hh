@@ -94,7 +94,9 @@ public:
         return nodes_[node].shown.state == KRG_MBR_SERVING && now < nodes_[node].shown.serve_end;
     }
     /// This node lost messages of a fellow member in the very epoch it is in.
-    [[nodiscard]] bool needs_epoch(NodeId node) const { return nodes_[node].view && nodes_[node].reset_epoch == nodes_[node].view->epoch; }
+    [[nodiscard]] bool needs_epoch(NodeId node) const {
+        return nodes_[node].view && nodes_[node].reset_epoch == nodes_[node].view->epoch;
+    }
     void op_refused() { refused_ops_++; }
     /// Of what it remembers: two equal worlds with different pasts are different to the explorer.
     [[nodiscard]] u64 hash() const;
@@ -112,12 +114,12 @@ private:
         bool alive = false;
         bool asked_leave = false;
         bool drained = false;
-        bool ended = false;      ///< EXPELLED, LEFT, REFUSED or FAILED in this life
+        bool ended = false;  ///< EXPELLED, LEFT, REFUSED or FAILED in this life
         bool suspended = false;
         u64 incarnation = 0;
         u64 prepared = 0;
-        u64 preparing = 0;       ///< epoch of the last PREPARE
-        u64 reset_epoch = 0;     ///< in which it last lost a connection to a fellow member
+        u64 preparing = 0;    ///< epoch of the last PREPARE
+        u64 reset_epoch = 0;  ///< in which it last lost a connection to a fellow member
         u64 committed = 0;
         u32 refusal = KRG_MBR_R_NONE;
         std::shared_ptr<const ViewRecord> view;
@@ -139,7 +141,7 @@ private:
     std::vector<Node> nodes_;
     std::map<Key, Known> views_;
     std::map<Key, std::map<Ballot, std::set<NodeId>>> votes_;  ///< for the view of an epoch
-    std::map<std::pair<Key, Ballot>, u64> values_;               ///< hash of what a ballot proposed
+    std::map<std::pair<Key, Ballot>, u64> values_;             ///< hash of what a ballot proposed
     Word witness_word_;
     std::set<std::pair<NodeId, u64>> evict_asked_, left_asked_, drained_, lives_;
     u64 recoveries_ = 0;

@@ -12,7 +12,8 @@
 namespace krg::sim {
 
 /// Most nodes; among equals the lexicographically lowest ids. @p nodes ascending, at most 16.
-[[nodiscard]] std::vector<NodeId> maximum_clique(const std::vector<NodeId>& nodes, const std::function<bool(NodeId, NodeId)>& edge);
+[[nodiscard]] std::vector<NodeId> maximum_clique(const std::vector<NodeId>& nodes,
+                                                 const std::function<bool(NodeId, NodeId)>& edge);
 
 /// The largest number of nodes connected directly or through others.
 [[nodiscard]] std::size_t largest_component(const std::vector<NodeId>& nodes, const std::function<bool(NodeId, NodeId)>& edge);

@@ -70,7 +70,7 @@ struct Small {
     bool crashed = false;
     u64 crash_step = 0;
     Queue queue[max_nodes + 1][max_nodes + 1];  ///< from, to; from 0: the node's own subscribers
-    std::vector<Checker> checker;                ///< one
+    std::vector<Checker> checker;               ///< one
 };
 
 class Explorer {
@@ -97,7 +97,8 @@ private:
     void crash(NodeId node);
     [[nodiscard]] u64 hash();
     void search();
-    template<typename Change> void branch(NodeId touched, Change change);
+    template<typename Change>
+    void branch(NodeId touched, Change change);
     void leaf();
     void progress();
     [[nodiscard]] bool out_of_budget();
@@ -169,7 +170,8 @@ void Explorer::step(NodeId node, krg_mbr_event e) {
     struct krg_mbr_view view {};
     krg_mbr_get_view(engine_[node], &view);
     const u64 until = krg_mbr_serve_until(engine_[node]);
-    checker().shown(now, node, {static_cast<u32>(krg_mbr_state(engine_[node])), view.epoch, until * ms}, until > now_ms() + view.params.lease_ms);
+    checker().shown(now, node, {static_cast<u32>(krg_mbr_state(engine_[node])), view.epoch, until * ms},
+                    until > now_ms() + view.params.lease_ms);
     krg_mbr_stats stats{};
     krg_mbr_get_stats(engine_[node], &stats);
     checker().engine_health(now, node, stats.actions_dropped, stats.bad_messages, 0);
@@ -281,7 +283,8 @@ u64 Explorer::hash() {
 }
 
 bool Explorer::out_of_budget() {
-    if (seen_.count() >= options_.max_states || ((transitions_ & 0xfff) == 0 && std::chrono::steady_clock::now() - began_ > std::chrono::seconds(options_.seconds)))
+    if (seen_.count() >= options_.max_states ||
+        ((transitions_ & 0xfff) == 0 && std::chrono::steady_clock::now() - began_ > std::chrono::seconds(options_.seconds)))
         truncated_ = stopped_ = true;
     if ((transitions_ & 0xfffff) == 0xfffff) progress();
     return stopped_;
@@ -292,7 +295,8 @@ void Explorer::progress() {
 }
 
 /// Tries one change and comes back.
-template<typename Change> void Explorer::branch(NodeId touched, Change change) {
+template<typename Change>
+void Explorer::branch(NodeId touched, Change change) {
     if (out_of_budget()) return;
     transitions_++;
     Small before = world_;
@@ -333,7 +337,9 @@ void Explorer::search() {
             const Queue& queue = world_.queue[from][to];
             if (queue.empty()) continue;
             if (queue.front().born + options_.late <= world_.step) may_advance = false;
-            const char* what = queue.front().kind == Item::Kind::message ? "message" : queue.front().kind == Item::Kind::down ? "reset" : "prepared";
+            const char* what = queue.front().kind == Item::Kind::message ? "message"
+                               : queue.front().kind == Item::Kind::down  ? "reset"
+                                                                         : "prepared";
             path_.push_back(fmt::format("{} {}n{}", what, from != 0 ? fmt::format("n{} -> ", from) : "", to));
             branch(to, [&] { take(from, to, false); });
             if (queue.size() < 2 || queue.back().kind != Item::Kind::down) continue;
@@ -368,7 +374,8 @@ void Explorer::leaf() {
         krg_mbr_get_view(engine_[node], &view);
         if (krg_mbr_state(engine_[node]) == KRG_MBR_SERVING && view.count == living) continue;
         violation_ = Violation{"converge",
-                               fmt::format("at the end of time node {} is {} in {}", node, state_name(krg_mbr_state(engine_[node])), record(view).text()),
+                               fmt::format("at the end of time node {} is {} in {}", node,
+                                           state_name(krg_mbr_state(engine_[node])), record(view).text()),
                                now_ms() * ms, node};
         bad_path_ = path_;
         stopped_ = true;
@@ -390,10 +397,15 @@ int Explorer::run() {
         fmt::print("FAILED {}: {}\nthe order of events:\n", violation_->rule, violation_->text);
         for (const std::string& line : bad_path_) fmt::print("  {}\n", line);
     }
-    fmt::print("exhaustive: {} nodes, a crash of any one of them anywhere in {} steps of {} ms or none, {} steps in all, messages up to {} steps late: {} states, "
+    fmt::print("exhaustive: {} nodes, a crash of any one of them anywhere in {} steps of {} ms or none, {} steps in all, "
+               "messages up to {} steps late: {} states, "
                "{} transitions ({} met a known state), {} ends, {} events deep, {} KiB an engine, {}.{} s, {}, {} violations\n",
-               n_, options_.crash_steps, step_ms, options_.steps, options_.late, seen_.count(), transitions_, merged_, leaves_, deepest_, size_ / 1024, took / 1000,
-               took % 1000 / 100, truncated_ ? "TRUNCATED" : violation_ ? "stopped" : "complete", violation_ ? 1 : 0);
+               n_, options_.crash_steps, step_ms, options_.steps, options_.late, seen_.count(), transitions_, merged_, leaves_,
+               deepest_, size_ / 1024, took / 1000, took % 1000 / 100,
+               truncated_   ? "TRUNCATED"
+               : violation_ ? "stopped"
+                            : "complete",
+               violation_ ? 1 : 0);
     if (violation_) return violation_->rule == "converge" ? 3 : 1;
     return truncated_ ? 1 : 0;
 }

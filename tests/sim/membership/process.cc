@@ -23,7 +23,11 @@ krg_mbr_event event_of(krg_mbr_event_type type, NodeId node = 0, u64 incarnation
 }  // namespace
 
 MembershipProcess::MembershipProcess(Host& host, const ProcessKnobs& knobs, NodeIntent& intent, Checker* checker, Clone* clone)
-    : host_(host), knobs_(knobs), intent_(intent), checker_(checker), clone_(clone) {
+    : host_(host),
+      knobs_(knobs),
+      intent_(intent),
+      checker_(checker),
+      clone_(clone) {
     if (intent.clone_of != 0) *clone = {host.id(), intent.clone_of, host.incarnation()};
     krg_mbr_config config{};
     config.self = self();
@@ -112,7 +116,8 @@ void MembershipProcess::garbage(NodeId from, u64 incarnation, Class cls, std::sp
     message(from, incarnation, cls, bytes);
     // A lease may have run out meanwhile: that is time's doing, not the garbage's.
     const bool tired = state == KRG_MBR_SERVING && krg_mbr_state(engine_) == KRG_MBR_SUSPENDED;
-    if (checker_) checker_->garbage(host_.true_time(), host_.id(), epoch != view_.epoch || (state != krg_mbr_state(engine_) && !tired));
+    if (checker_)
+        checker_->garbage(host_.true_time(), host_.id(), epoch != view_.epoch || (state != krg_mbr_state(engine_) && !tired));
 }
 
 void MembershipProcess::storage(std::span<const u8> reply) {
@@ -172,8 +177,13 @@ void MembershipProcess::act(const krg_mbr_action& action) {
         const std::span<const u8> bytes(action.data, action.len);
         if (sent_) sent_(bytes);
         if (checker_) checker_->sent(host_.true_time(), host_.id(), bytes);
-        if (action.node == KRG_MBR_WITNESS) host_.storage(bytes);
-        else host_.send(clone_ && clone_->machine != 0 && action.node == clone_->of && action.incarnation == clone_->incarnation ? clone_->machine : action.node, Class::control, bytes);
+        if (action.node == KRG_MBR_WITNESS)
+            host_.storage(bytes);
+        else
+            host_.send(clone_ && clone_->machine != 0 && action.node == clone_->of && action.incarnation == clone_->incarnation
+                           ? clone_->machine
+                           : action.node,
+                       Class::control, bytes);
         return;
     }
     if (action.type == KRG_MBR_ACT_PREPARE) {
@@ -219,7 +229,8 @@ void MembershipProcess::end(const krg_mbr_action& action) {
     const u32 reason = action.reason;
     const bool final_refusal = action.type == KRG_MBR_ACT_REFUSED &&
                                (reason == KRG_MBR_R_VERSION || reason == KRG_MBR_R_CLUSTER || reason == KRG_MBR_R_ID_RANGE);
-    const bool stays_out = action.type == KRG_MBR_ACT_LEFT || (action.type == KRG_MBR_ACT_EXPELLED && reason == KRG_MBR_R_EVICTED);
+    const bool stays_out = action.type == KRG_MBR_ACT_LEFT ||
+                           (action.type == KRG_MBR_ACT_EXPELLED && reason == KRG_MBR_R_EVICTED);
     if (final_refusal || stays_out) intent_.role = NodeIntent::Role::out;
     if (intent_.role == NodeIntent::Role::out) return;
     // Lost, or nobody answered in time: a new, empty incarnation tries again.

@@ -34,7 +34,7 @@ public:
 /// What a node is meant to do when it boots; survives crashes, as a configuration file does.
 struct NodeIntent {
     enum class Role : u8 { out, create, join } role = Role::join;
-    u64 cluster_id = 0;   ///< for create
+    u64 cluster_id = 0;  ///< for create
     u32 cluster_hash = 1;
     u16 max_nodes = 0;
     u32 join_limit_ms = 0;

@@ -27,7 +27,8 @@ std::string ViewRecord::text() const {
     std::string out = fmt::format("{}{{", epoch);
     if (epoch >= recover_step) out = fmt::format("{}*2^32+{}{{", epoch / recover_step, epoch % recover_step);
     for (const MemberRecord& member : members)
-        out += fmt::format("{}{}{}", out.back() == '{' ? "" : " ", member.node, (member.flags & KRG_MBR_F_DRAINING) != 0 ? "d" : "");
+        out += fmt::format("{}{}{}", out.back() == '{' ? "" : " ", member.node,
+                           (member.flags & KRG_MBR_F_DRAINING) != 0 ? "d" : "");
     out += '}';
     for (const MemberRecord& gone : removed) out += fmt::format(" -{} {}", gone.node, reason_name(gone.reason));
     return out;
@@ -42,7 +43,8 @@ ViewRecord record(const struct krg_mbr_view& view) {
     for (unsigned i = 0; i < view.count; i++)
         out.members.push_back({view.member[i].node, view.member[i].flags, view.member[i].reason, view.member[i].incarnation});
     for (unsigned i = 0; i < view.removed_count; i++)
-        out.removed.push_back({view.removed[i].node, view.removed[i].flags, view.removed[i].reason, view.removed[i].incarnation});
+        out.removed.push_back(
+            {view.removed[i].node, view.removed[i].flags, view.removed[i].reason, view.removed[i].incarnation});
     return out;
 }
 
@@ -52,8 +54,8 @@ const char* state_name(u32 state) {
 }
 
 const char* reason_name(u32 reason) {
-    static constexpr const char* names[] = {"NONE", "LOST", "LEFT", "EVICTED", "VERSION", "CLUSTER", "ID_TAKEN",
-                                            "ID_RANGE", "UNREACHABLE", "TIMEOUT", "NO_QUORUM", "INTERNAL"};
+    static constexpr const char* names[] = {"NONE",     "LOST",     "LEFT",        "EVICTED", "VERSION",   "CLUSTER",
+                                            "ID_TAKEN", "ID_RANGE", "UNREACHABLE", "TIMEOUT", "NO_QUORUM", "INTERNAL"};
     return reason < std::size(names) ? names[reason] : "?";
 }
 

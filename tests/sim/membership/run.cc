@@ -25,7 +25,8 @@ WorldKnobs world_knobs(const Knobs& k) {
     w.storage_ms = k.storage_ms;
     w.wake_timer_first = k.wake_timer_first;
     w.freeze_resets = k.freeze_resets;
-    w.network = {k.latency_us, k.jitter_us, k.slow_ppm, k.slow_us, k.connect_ms, k.retry_ms, k.tolerance_ms, k.duplicate_ppm, k.garbage_ppm};
+    w.network = {k.latency_us, k.jitter_us,    k.slow_ppm,      k.slow_us,    k.connect_ms,
+                 k.retry_ms,   k.tolerance_ms, k.duplicate_ppm, k.garbage_ppm};
     return w;
 }
 
@@ -46,9 +47,14 @@ ProcessKnobs process_knobs(const Knobs& k) {
 class Run final : ProcessFactory, Director, Cluster, AgreementWatcher {
 public:
     explicit Run(const RunOptions& options)
-        : options_(options), k_(options.knobs), process_knobs_(process_knobs(k_)), rng_(derive(options.seed, "run")),
-          checker_(static_cast<unsigned>(world_knobs(k_).nodes)), intents_(world_knobs(k_).nodes + 1),
-          processes_(world_knobs(k_).nodes + 1, nullptr), world_(world_knobs(k_), options.seed, *this, options.trace),
+        : options_(options),
+          k_(options.knobs),
+          process_knobs_(process_knobs(k_)),
+          rng_(derive(options.seed, "run")),
+          checker_(static_cast<unsigned>(world_knobs(k_).nodes)),
+          intents_(world_knobs(k_).nodes + 1),
+          processes_(world_knobs(k_).nodes + 1, nullptr),
+          world_(world_knobs(k_), options.seed, *this, options.trace),
           injector_(k_, options.seed, world_, *this, options.only_faults ? &*options.only_faults : nullptr) {
         world_.set_director(this);
         world_.stop_on(checker_.alarm());
@@ -136,7 +142,8 @@ bool Run::storage(NodeId node, std::span<const u8> request, std::vector<u8>& rep
     const int done = krg_mbr_witness(witness_state_.data(), &length, KRG_MBR_WITNESS_STATE_MAX, cluster, request.data(),
                                      static_cast<u32>(request.size()), answer, &answer_len);
     witness_state_.resize(length);
-    if (world_.tracing()) world_.note(node, Detail::full_log, '>', fmt::format("witness answers {} ({} bytes)", done, done < 0 ? 0 : answer_len));
+    if (world_.tracing())
+        world_.note(node, Detail::full_log, '>', fmt::format("witness answers {} ({} bytes)", done, done < 0 ? 0 : answer_len));
     if (done < 0 || answer_len == 0) return false;
     reply.assign(answer, answer + answer_len);
     checker_.sent(world_.now(), KRG_MBR_WITNESS, reply);
@@ -261,7 +268,8 @@ void Run::heal() {
 /// Should it be a member when all is well? A machine between two lives should.
 bool Run::wanted(NodeId node) const {
     const MembershipProcess* process = processes_[node];
-    return node <= k_.nodes && intents_[node].role != NodeIntent::Role::out && !dead_.contains(node) && !(process && process->leaving());
+    return node <= k_.nodes && intents_[node].role != NodeIntent::Role::out && !dead_.contains(node) &&
+           !(process && process->leaving());
 }
 
 std::vector<NodeId> Run::wanted_nodes() const {
@@ -282,10 +290,13 @@ std::string Run::disagreement(const std::vector<NodeId>& expected) const {
             if (process && serves(node)) return fmt::format("n{} serves and should not", node);
             continue;
         }
-        if (checker_.needs_epoch(node)) return fmt::format("n{} lost messages of a fellow member in epoch {} and is still in it", node, process->epoch());
-        if (!serves(node)) return fmt::format("n{} does not serve ({})", node, process ? state_name(process->state()) : "between two lives");
+        if (checker_.needs_epoch(node))
+            return fmt::format("n{} lost messages of a fellow member in epoch {} and is still in it", node, process->epoch());
+        if (!serves(node))
+            return fmt::format("n{} does not serve ({})", node, process ? state_name(process->state()) : "between two lives");
         if (view == nullptr) view = &process->view();
-        if (process->view() != *view) return fmt::format("n{} has view {}, others {}", node, process->view().text(), view->text());
+        if (process->view() != *view)
+            return fmt::format("n{} has view {}, others {}", node, process->view().text(), view->text());
     }
     if (view == nullptr) return {};
     if (view->members.size() != expected.size()) return fmt::format("the view is {}", view->text());
@@ -358,8 +369,10 @@ bool Run::converge(const char* after) {
     for (;;) {
         if (!advance(world_.now() + 20 * ms)) return false;
         const std::string wrong = disagreement(wanted_nodes());
-        if (!wrong.empty() || checker_.views() != views) good_since = never;
-        else if (good_since == never) good_since = world_.now();
+        if (!wrong.empty() || checker_.views() != views)
+            good_since = never;
+        else if (good_since == never)
+            good_since = world_.now();
         views = checker_.views();
         if (good_since != never && world_.now() - good_since >= calm) break;
         if (wrong.empty()) continue;
@@ -411,9 +424,11 @@ void Run::operators_wish() {
     std::string wrong = "nothing ran";
     while (world_.now() < deadline && !wrong.empty()) {
         if (!advance(world_.now() + 20 * ms)) return;
-        wrong = intents_[victim].role == NodeIntent::Role::out ? disagreement(wanted_nodes()) : fmt::format("n{} is not out", victim);
+        wrong = intents_[victim].role == NodeIntent::Role::out ? disagreement(wanted_nodes())
+                                                               : fmt::format("n{} is not out", victim);
     }
-    if (!wrong.empty()) violate(rule_converge, fmt::format("n{} was asked to {} n{}: {}", at, by_itself ? "leave," : "evict", victim, wrong));
+    if (!wrong.empty())
+        violate(rule_converge, fmt::format("n{} was asked to {} n{}: {}", at, by_itself ? "leave," : "evict", victim, wrong));
 }
 
 void Run::final_cut() {
@@ -428,7 +443,10 @@ void Run::final_cut() {
     const NodeId a = nodes[rng_.below(nodes.size())];
     const NodeId b = nodes[rng_.below(nodes.size())];
     switch (static_cast<FinalCut>(k_.final_cut)) {
-    case FinalCut::pair: cut(a, b); cut(b, a); break;
+    case FinalCut::pair:
+        cut(a, b);
+        cut(b, a);
+        break;
     case FinalCut::one_way: cut(a, b); break;
     case FinalCut::isolate:
         for (NodeId peer : nodes) {
@@ -495,7 +513,8 @@ void Run::expect_clique(const std::vector<NodeId>& nodes, const ViewRecord& befo
         if (decides && wrong.empty()) break;
     }
     if (decides && !wrong.empty()) {
-        violate(rule_clique, fmt::format("{} s after a stable cut, maximum clique {}: {}", (world_.now() - start) / second, fmt::join(clique, " "), wrong));
+        violate(rule_clique, fmt::format("{} s after a stable cut, maximum clique {}: {}", (world_.now() - start) / second,
+                                         fmt::join(clique, " "), wrong));
         return;
     }
     if (decides) {
@@ -504,7 +523,8 @@ void Run::expect_clique(const std::vector<NodeId>& nodes, const ViewRecord& befo
     }
     for (NodeId node : nodes)
         if (!open && serves(node))
-            violate(rule_silent, fmt::format("n{} serves in {} without a quorum in reach", node, processes_[node]->view().text()));
+            violate(rule_silent,
+                    fmt::format("n{} serves in {} without a quorum in reach", node, processes_[node]->view().text()));
 }
 
 RunResult Run::result() {
@@ -537,13 +557,16 @@ RunResult Run::result() {
     }
     result_.hash = world_.hash().value();
     if (result_.violation)
-        world_.note(result_.violation->node, Detail::short_log, '!', fmt::format("VIOLATION {}: {}", result_.violation->rule, result_.violation->text));
+        world_.note(result_.violation->node, Detail::short_log, '!',
+                    fmt::format("VIOLATION {}: {}", result_.violation->rule, result_.violation->text));
     return result_;
 }
 
 }  // namespace
 
-bool is_liveness(const std::string& rule) { return rule == rule_converge || rule == rule_stable || rule == rule_clique || rule == rule_silent; }
+bool is_liveness(const std::string& rule) {
+    return rule == rule_converge || rule == rule_stable || rule == rule_clique || rule == rule_silent;
+}
 
 RunResult run(const RunOptions& options) { return Run(options).result(); }
 

@@ -19,7 +19,7 @@ struct RunOptions {
     u64 seed = 1;
     Knobs knobs{};
     std::optional<std::set<u64>> only_faults;  ///< indices; nothing: all
-    u64 until = 0;  ///< end of the safety phase in seconds; 0: as the knob says
+    u64 until = 0;                             ///< end of the safety phase in seconds; 0: as the knob says
     Trace* trace = nullptr;
 };
 
@@ -30,8 +30,8 @@ struct RunResult {
     u64 events = 0, views = 0, commits = 0, operations = 0, refused_operations = 0;
     u64 proposals = 0, ballots = 0, suspends = 0, resumes = 0;
     u64 faults = 0;
-    u64 recoveries = 0;      ///< an operator had to bring the cluster back: its quorum was dead
-    u64 converge_ms = 0;     ///< slowest convergence of the liveness phase
+    u64 recoveries = 0;   ///< an operator had to bring the cluster back: its quorum was dead
+    u64 converge_ms = 0;  ///< slowest convergence of the liveness phase
     u64 converge_bound_ms = 0;
     NetworkCounts network;
     std::array<u64, fault_kinds> by_kind{};
@@ -39,10 +39,10 @@ struct RunResult {
 };
 
 /// Rules of the liveness phase, beside those of checker.hh: a demand that was not met in time.
-inline constexpr const char* rule_converge = "converge";        ///< healed, but not one view with exactly the right members
-inline constexpr const char* rule_stable = "stable";            ///< a view changed though nothing happened
-inline constexpr const char* rule_clique = "maximum-clique";    ///< a stable cut did not leave the maximum clique
-inline constexpr const char* rule_silent = "minority-silent";   ///< somebody serves without a quorum
+inline constexpr const char* rule_converge = "converge";       ///< healed, but not one view with exactly the right members
+inline constexpr const char* rule_stable = "stable";           ///< a view changed though nothing happened
+inline constexpr const char* rule_clique = "maximum-clique";   ///< a stable cut did not leave the maximum clique
+inline constexpr const char* rule_silent = "minority-silent";  ///< somebody serves without a quorum
 [[nodiscard]] bool is_liveness(const std::string& rule);
 
 [[nodiscard]] RunResult run(const RunOptions& options);

@@ -18,10 +18,10 @@ namespace {
 
 /// What one crash cost.
 struct Crash {
-    u64 detect_ms = 0;   ///< until the first proposal: silence or a reset, and the settling of the evidence
-    u64 agree_ms = 0;    ///< until the first survivor has the new view
-    u64 serve_ms = 0;    ///< until all survivors serve in it
-    u64 messages = 0;    ///< beside renewals
+    u64 detect_ms = 0;  ///< until the first proposal: silence or a reset, and the settling of the evidence
+    u64 agree_ms = 0;   ///< until the first survivor has the new view
+    u64 serve_ms = 0;   ///< until all survivors serve in it
+    u64 messages = 0;   ///< beside renewals
     u64 bytes = 0;
 };
 
@@ -37,9 +37,13 @@ struct Measured {
 
 class Measurement final : ProcessFactory, AgreementWatcher {
 public:
-    Measurement(u64 nodes, const ScaleOptions& options) : nodes_(static_cast<NodeId>(nodes)), intents_(nodes + 1), processes_(nodes + 1, nullptr) {
-        knobs_.params = {static_cast<u32>(options.lease_ms), static_cast<u32>(options.drift_ms), static_cast<u32>(options.renew_ms),
-                         static_cast<u32>(options.suspect_ms), static_cast<u32>(options.settle_ms), 0};
+    Measurement(u64 nodes, const ScaleOptions& options)
+        : nodes_(static_cast<NodeId>(nodes)),
+          intents_(nodes + 1),
+          processes_(nodes + 1, nullptr) {
+        knobs_.params = {static_cast<u32>(options.lease_ms),  static_cast<u32>(options.drift_ms),
+                         static_cast<u32>(options.renew_ms),  static_cast<u32>(options.suspect_ms),
+                         static_cast<u32>(options.settle_ms), 0};
         WorldKnobs world;
         world.nodes = nodes;
         world.network.slow_ppm = 0;
@@ -81,7 +85,8 @@ public:
             m.reset = *reset;
         }
         m.largest_message = largest_;
-        m.real_ms = static_cast<u64>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count());
+        m.real_ms = static_cast<u64>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count());
         return m;
     }
 
@@ -112,7 +117,8 @@ private:
         others_ = other_bytes_ = 0;
         first_proposal_ = 0;
         world_->crash(victim, silent);
-        while (processes_[watcher]->epoch() == epoch && world_->now() < start + 60 * second) world_->run_until(world_->now() + ms);
+        while (processes_[watcher]->epoch() == epoch && world_->now() < start + 60 * second)
+            world_->run_until(world_->now() + ms);
         c.agree_ms = (world_->now() - start) / ms;
         if (!settle(count, 60 * second)) return std::nullopt;
         c.serve_ms = (world_->now() - start) / ms;
@@ -153,21 +159,25 @@ private:
 
 void print_json(const ScaleOptions& options, const std::vector<Measured>& rows) {
     const auto crash = [](const Crash& c) {
-        return fmt::format(R"({{"detect_ms": {}, "agree_ms": {}, "serve_ms": {}, "messages": {}, "bytes": {}}})", c.detect_ms, c.agree_ms, c.serve_ms, c.messages, c.bytes);
+        return fmt::format(R"({{"detect_ms": {}, "agree_ms": {}, "serve_ms": {}, "messages": {}, "bytes": {}}})", c.detect_ms,
+                           c.agree_ms, c.serve_ms, c.messages, c.bytes);
     };
-    fmt::print("{{\"version\": 1, \"lease_ms\": {}, \"renew_ms\": {}, \"suspect_ms\": {}, \"settle_ms\": {}, \"drift_ms\": {}, \"sizes\": [\n",
+    fmt::print("{{\"version\": 1, \"lease_ms\": {}, \"renew_ms\": {}, \"suspect_ms\": {}, \"settle_ms\": {}, \"drift_ms\": {}, "
+               "\"sizes\": [\n",
                options.lease_ms, options.renew_ms, options.suspect_ms, options.settle_ms, options.drift_ms);
     for (const Measured& m : rows)
-        fmt::print("  {{\"nodes\": {}, \"form_ms\": {}, \"form_views\": {}, \"engine_bytes\": {}, \"messages_per_node_s\": {}, \"bytes_per_node_s\": {}, "
+        fmt::print("  {{\"nodes\": {}, \"form_ms\": {}, \"form_views\": {}, \"engine_bytes\": {}, \"messages_per_node_s\": {}, "
+                   "\"bytes_per_node_s\": {}, "
                    "\"largest_message\": {}, \"silent\": {}, \"reset\": {}, \"real_ms\": {}}}{}\n",
-                   m.nodes, m.form_ms, m.form_views, m.engine_bytes, m.messages_per_s, m.bytes_per_s, m.largest_message, crash(m.silent),
-                   m.nodes > 3 ? crash(m.reset) : "null", m.real_ms, &m == &rows.back() ? "" : ",");
+                   m.nodes, m.form_ms, m.form_views, m.engine_bytes, m.messages_per_s, m.bytes_per_s, m.largest_message,
+                   crash(m.silent), m.nodes > 3 ? crash(m.reset) : "null", m.real_ms, &m == &rows.back() ? "" : ",");
     fmt::print("]}}\n");
 }
 
 void print_table(const std::vector<Measured>& rows, bool markdown) {
-    const char* heads[] = {"nodes", "form ms", "views", "engine KiB", "msg/s/node", "KiB/s/node", "largest msg", "detect ms", "agree ms", "serve ms", "msgs", "KiB",
-                           "r.detect", "r.agree", "r.serve", "r.msgs"};
+    const char* heads[] = {"nodes",       "form ms",   "views",    "engine KiB", "msg/s/node", "KiB/s/node",
+                           "largest msg", "detect ms", "agree ms", "serve ms",   "msgs",       "KiB",
+                           "r.detect",    "r.agree",   "r.serve",  "r.msgs"};
     const char* bar = markdown ? " | " : "  ";
     std::string head;
     std::string rule;
@@ -178,9 +188,14 @@ void print_table(const std::vector<Measured>& rows, bool markdown) {
     fmt::print("{}{}\n", head, markdown ? " |" : "");
     if (markdown) fmt::print("{}|\n", rule);
     for (const Measured& m : rows) {
-        const u64 cells[] = {m.nodes, m.form_ms, m.form_views, m.engine_bytes / 1024, m.messages_per_s, m.bytes_per_s / 1024, m.largest_message,
-                             m.silent.detect_ms, m.silent.agree_ms, m.silent.serve_ms, m.silent.messages, m.silent.bytes / 1024,
-                             m.reset.detect_ms, m.reset.agree_ms, m.reset.serve_ms, m.reset.messages};
+        const u64 cells[] = {m.nodes,           m.form_ms,
+                             m.form_views,      m.engine_bytes / 1024,
+                             m.messages_per_s,  m.bytes_per_s / 1024,
+                             m.largest_message, m.silent.detect_ms,
+                             m.silent.agree_ms, m.silent.serve_ms,
+                             m.silent.messages, m.silent.bytes / 1024,
+                             m.reset.detect_ms, m.reset.agree_ms,
+                             m.reset.serve_ms,  m.reset.messages};
         std::string line;
         unsigned column = 0;
         for (const u64 cell : cells) {
@@ -190,7 +205,8 @@ void print_table(const std::vector<Measured>& rows, bool markdown) {
         fmt::print("{}{}\n", line, markdown ? " |" : "");
     }
     if (!markdown)
-        fmt::print("msg, KiB: sent. detect, agree, serve: after a crash nobody reports (silence, or the link supervision). r.: the first node crashes and its\n"
+        fmt::print("msg, KiB: sent. detect, agree, serve: after a crash nobody reports (silence, or the link supervision). r.: "
+                   "the first node crashes and its\n"
                    "connections break at once. msgs: everything but renewals until all survivors serve.\n");
 }
 
@@ -218,13 +234,16 @@ int measure(const ScaleOptions& options) {
         if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "{} nodes...\n", size);
         const auto row = Measurement(size, options).measured();
         if (!row) {
-            fmt::print(stderr, "krg-sim scale: {} nodes did not form a cluster, or did not agree after a crash, in time\n", size);
+            fmt::print(stderr, "krg-sim scale: {} nodes did not form a cluster, or did not agree after a crash, in time\n",
+                       size);
             return 3;
         }
         rows.push_back(*row);
     }
-    if (options.json) print_json(options, rows);
-    else print_table(rows, options.markdown);
+    if (options.json)
+        print_json(options, rows);
+    else
+        print_table(rows, options.markdown);
     return 0;
 }
 

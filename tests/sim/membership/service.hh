@@ -12,7 +12,10 @@ namespace krg::sim {
 class Service final : public Client {
 public:
     Service(Host& host, MembershipProcess& membership, Checker& checker, u64 mean_ms)
-        : host_(host), membership_(membership), checker_(checker), mean_ms_(mean_ms) {}
+        : host_(host),
+          membership_(membership),
+          checker_(checker),
+          mean_ms_(mean_ms) {}
 
     void start() override;
     void prepare(const ViewRecord&) override {}

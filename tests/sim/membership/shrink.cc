@@ -12,7 +12,12 @@ namespace {
 
 class Shrinker {
 public:
-    Shrinker(const RunOptions& options, std::string rule, u64 budget) : best_(options), rule_(std::move(rule)), budget_(budget) { best_.trace = nullptr; }
+    Shrinker(const RunOptions& options, std::string rule, u64 budget)
+        : best_(options),
+          rule_(std::move(rule)),
+          budget_(budget) {
+        best_.trace = nullptr;
+    }
 
     RunOptions smallest() {
         bool better = true;
@@ -108,6 +113,8 @@ private:
 
 }  // namespace
 
-RunOptions shrink(const RunOptions& options, const std::string& rule, u64 budget) { return Shrinker(options, rule, budget).smallest(); }
+RunOptions shrink(const RunOptions& options, const std::string& rule, u64 budget) {
+    return Shrinker(options, rule, budget).smallest();
+}
 
 }  // namespace krg::sim

@@ -13,8 +13,28 @@ namespace krg::sim {
 namespace {
 
 enum Counter : unsigned {
-    c_runs, c_nodes, c_virtual_ms, c_events, c_messages, c_bytes, c_lost, c_resets, c_duplicates, c_garbage, c_views, c_commits,
-    c_operations, c_refused, c_suspends, c_proposals, c_ballots, c_recoveries, c_converge_ms, c_faults, c_safety_s, c_twice,
+    c_runs,
+    c_nodes,
+    c_virtual_ms,
+    c_events,
+    c_messages,
+    c_bytes,
+    c_lost,
+    c_resets,
+    c_duplicates,
+    c_garbage,
+    c_views,
+    c_commits,
+    c_operations,
+    c_refused,
+    c_suspends,
+    c_proposals,
+    c_ballots,
+    c_recoveries,
+    c_converge_ms,
+    c_faults,
+    c_safety_s,
+    c_twice,
     c_kind,
 };
 static_assert(c_kind + fault_kinds <= batch_counters);
@@ -39,13 +59,15 @@ OneRun one_run(const RunOptions& options, bool twice) {
     if (r.violation) {
         row.failed = true;
         row.rule = r.violation->rule;
-        row.text = fmt::format("at {}.{:06} s, node {}: {}", r.violation->at / second, r.violation->at % second, r.violation->node, r.violation->text);
+        row.text = fmt::format("at {}.{:06} s, node {}: {}", r.violation->at / second, r.violation->at % second,
+                               r.violation->node, r.violation->text);
     } else if (twice) {
         const RunResult again = run(options);
         if (again.hash != r.hash || again.events != r.events) {
             row.failed = true;
             row.rule = "determinism";
-            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", r.hash, r.events, again.hash, again.events);
+            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", r.hash, r.events,
+                                   again.hash, again.events);
         }
     }
     row.value[c_runs] = 1;
@@ -82,15 +104,19 @@ std::string totals_line(u64 violations, const BatchTotals& totals) {
     const auto& high = totals.max;
     std::string kinds;
     for (unsigned kind = 0; kind < fault_kinds; kind++)
-        kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", fault_name(static_cast<FaultKind>(kind)), sum[c_kind + kind]);
+        kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", fault_name(static_cast<FaultKind>(kind)),
+                             sum[c_kind + kind]);
     const u64 runs = sum[c_runs];
-    return fmt::format("totals: {} runs, {}-{} nodes, {} virtual s (>= {} s of faults a run), {} events, {} messages, {} views, {} commits, {} operations "
-                       "({} refused), {} suspensions, {} ballots in {} proposals, {} recoveries, slowest convergence {} ms, {} runs repeated bit for bit, "
-                       "{} faults (>= {} a run: {}; duplicates {}, damaged {}, resets in all {}, lost messages {}), {} violations",
-                       runs, runs != 0 ? low[c_nodes] : 0, high[c_nodes], sum[c_virtual_ms] / 1000, runs != 0 ? low[c_safety_s] : 0, sum[c_events], sum[c_messages],
-                       sum[c_views], sum[c_commits], sum[c_operations], sum[c_refused], sum[c_suspends], sum[c_ballots], sum[c_proposals],
-                       sum[c_recoveries], high[c_converge_ms], sum[c_twice], sum[c_faults], runs != 0 ? low[c_faults] : 0, kinds, sum[c_duplicates],
-                       sum[c_garbage], sum[c_resets], sum[c_lost], violations);
+    return fmt::format(
+        "totals: {} runs, {}-{} nodes, {} virtual s (>= {} s of faults a run), {} events, {} messages, {} views, {} commits, "
+        "{} operations "
+        "({} refused), {} suspensions, {} ballots in {} proposals, {} recoveries, slowest convergence {} ms, {} runs repeated "
+        "bit for bit, "
+        "{} faults (>= {} a run: {}; duplicates {}, damaged {}, resets in all {}, lost messages {}), {} violations",
+        runs, runs != 0 ? low[c_nodes] : 0, high[c_nodes], sum[c_virtual_ms] / 1000, runs != 0 ? low[c_safety_s] : 0,
+        sum[c_events], sum[c_messages], sum[c_views], sum[c_commits], sum[c_operations], sum[c_refused], sum[c_suspends],
+        sum[c_ballots], sum[c_proposals], sum[c_recoveries], high[c_converge_ms], sum[c_twice], sum[c_faults],
+        runs != 0 ? low[c_faults] : 0, kinds, sum[c_duplicates], sum[c_garbage], sum[c_resets], sum[c_lost], violations);
 }
 
 std::string replay_command(const RunOptions& options) {
@@ -100,7 +126,9 @@ std::string replay_command(const RunOptions& options) {
     if (plain.nodes != options.knobs.nodes) out += fmt::format(" --nodes {}", options.knobs.nodes);
     if (plain.seconds != options.knobs.seconds) out += fmt::format(" --seconds {}", options.knobs.seconds);
     if (options.until != 0) out += fmt::format(" --until {}", options.until);
-    if (options.only_faults) out += options.only_faults->empty() ? " --faults none" : fmt::format(" --faults {}", fmt::join(*options.only_faults, ","));
+    if (options.only_faults)
+        out += options.only_faults->empty() ? " --faults none"
+                                            : fmt::format(" --faults {}", fmt::join(*options.only_faults, ","));
     Knobs wanted = options.knobs;
     for (const KnobInfo& info : knob_table())
         if (knob(drawn, info) != knob(wanted, info)) out += fmt::format(" --set {}={}", info.name, knob(wanted, info));

@@ -17,7 +17,7 @@ struct Setup {
     u64 nodes_min = 0, nodes_max = 0;  ///< 0: drawn
     u64 seconds = 0;                   ///< 0: drawn
     u64 until = 0;
-    std::vector<std::string> sets;     ///< name=value
+    std::vector<std::string> sets;  ///< name=value
     std::optional<std::set<u64>> faults;
 };
 

@@ -50,7 +50,8 @@ struct Shared {
 };
 
 /// Anonymous memory shared with children; unmapped at the end.
-template<typename T> class SharedMemory {
+template<typename T>
+class SharedMemory {
 public:
     SharedMemory() {
         void* at = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -106,13 +107,15 @@ std::string death(int status) {
 }
 
 std::string death_text(int status) {
-    if (WIFSIGNALED(status)) return fmt::format("the run was killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (WIFSIGNALED(status))
+        return fmt::format("the run was killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
     return fmt::format("the run ended with status {} (a sanitizer's report is above)", WEXITSTATUS(status));
 }
 
 }  // namespace
 
-std::vector<BatchFailure> run_batch(const BatchOptions& options, const std::function<OneRun(u64 seed)>& one, BatchTotals& totals) {
+std::vector<BatchFailure> run_batch(const BatchOptions& options, const std::function<OneRun(u64 seed)>& one,
+                                    BatchTotals& totals) {
     SharedMemory<Shared> shared;
     const unsigned jobs = std::clamp(options.jobs, 1U, max_jobs);
     std::vector<pid_t> pids(jobs, 0);

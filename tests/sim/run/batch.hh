@@ -16,7 +16,7 @@ struct BatchOptions {
     u64 first = 1;
     u64 seeds = 1;
     unsigned jobs = 2;
-    u64 stop_after = 1;      ///< failures
+    u64 stop_after = 1;         ///< failures
     unsigned run_seconds = 60;  ///< of real time for one run: longer is a hang
     bool progress = false;
 };
@@ -42,7 +42,8 @@ struct OneRun {
 };
 
 /// Runs @p one for every seed. Returns failures in order of seed; @p totals is filled.
-[[nodiscard]] std::vector<BatchFailure> run_batch(const BatchOptions& options, const std::function<OneRun(u64 seed)>& one, BatchTotals& totals);
+[[nodiscard]] std::vector<BatchFailure> run_batch(const BatchOptions& options, const std::function<OneRun(u64 seed)>& one,
+                                                  BatchTotals& totals);
 
 /// Runs @p body in a child of its own and returns what it returned, or "crash"/"hang" as the rule.
 [[nodiscard]] OneRun run_guarded(unsigned seconds, const std::function<OneRun()>& body);

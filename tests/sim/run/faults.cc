@@ -10,7 +10,11 @@
 namespace krg::sim {
 
 Injector::Injector(const Knobs& knobs, u64 seed, World& world, Cluster& cluster, const std::set<u64>* only)
-    : knobs_(knobs), world_(world), cluster_(cluster), only_(only), nodes_(static_cast<unsigned>(knobs.nodes)) {
+    : knobs_(knobs),
+      world_(world),
+      cluster_(cluster),
+      only_(only),
+      nodes_(static_cast<unsigned>(knobs.nodes)) {
     const u64 sum = std::accumulate(std::begin(knobs.weight), std::end(knobs.weight), u64{0});
     for (u64 i = 0; i < knobs.faults; i++) {
         Rng rng(derive(seed, "fault", i));
@@ -109,7 +113,9 @@ bool Injector::attempt(Fault& fault, FaultKind kind, Rng& rng) {
         const bool all = rng.chance(1, 2);
         const NodeId peer = any(rng);
         const u64 extra = rng.log_uniform(1000, knobs_.lease_ms * 500);
-        world_.note(victim, Detail::short_log, '!', fmt::format("is slow by {} us {} for {} ms", extra, all ? "to all" : fmt::format("to n{}", peer), fault.duration / ms));
+        world_.note(victim, Detail::short_log, '!',
+                    fmt::format("is slow by {} us {} for {} ms", extra, all ? "to all" : fmt::format("to n{}", peer),
+                                fault.duration / ms));
         for (unsigned i = 1; i <= nodes_; i++) {
             const auto to = static_cast<NodeId>(i);
             if (to == victim || (!all && to != peer)) continue;
@@ -131,7 +137,8 @@ bool Injector::attempt(Fault& fault, FaultKind kind, Rng& rng) {
     case FaultKind::evict: return operators(fault, kind, rng);
     case FaultKind::storage: {
         const bool all = rng.chance(1, 2);
-        world_.note(0, Detail::short_log, '!', fmt::format("storage is out of reach for {} for {} ms", all ? "all" : "some", fault.duration / ms));
+        world_.note(0, Detail::short_log, '!',
+                    fmt::format("storage is out of reach for {} for {} ms", all ? "all" : "some", fault.duration / ms));
         for (unsigned i = 1; i <= nodes_; i++) {
             if (!all && rng.chance(1, 2)) continue;
             world_.set_storage(static_cast<NodeId>(i), false);
@@ -186,7 +193,8 @@ bool Injector::partition(Fault& fault, FaultKind kind, Rng& rng) {
             const NodeId to = any(rng);
             if (from == to) continue;
             const bool both = rng.chance(3, 4);
-            world_.note(0, Detail::short_log, '!', fmt::format("cut n{} {} n{} for {} ms", from, both ? "|" : "->", to, length));
+            world_.note(0, Detail::short_log, '!',
+                        fmt::format("cut n{} {} n{} for {} ms", from, both ? "|" : "->", to, length));
             block(fault, from, to);
             if (both) block(fault, to, from);
         }
@@ -203,9 +211,11 @@ bool Injector::partition(Fault& fault, FaultKind kind, Rng& rng) {
     for (unsigned from = 1; from <= nodes_; from++) {
         text[side[from]] += fmt::format(" n{}", from);
         for (unsigned to = 1; to <= nodes_; to++)
-            if (side[from] != side[to] && !(one_way && side[from] == 0)) block(fault, static_cast<NodeId>(from), static_cast<NodeId>(to));
+            if (side[from] != side[to] && !(one_way && side[from] == 0))
+                block(fault, static_cast<NodeId>(from), static_cast<NodeId>(to));
     }
-    world_.note(0, Detail::short_log, '!', fmt::format("split{} {}{} for {} ms", text[1], one_way ? "->" : "|", text[0], length));
+    world_.note(0, Detail::short_log, '!',
+                fmt::format("split{} {}{} for {} ms", text[1], one_way ? "->" : "|", text[0], length));
     return true;
 }
 
@@ -213,7 +223,8 @@ bool Injector::operators(Fault& fault, FaultKind kind, Rng& rng) {
     const NodeId at = pick_up(rng);
     const NodeId victim = kind == FaultKind::leave ? at : any(rng);
     if (at == 0 || (kind == FaultKind::evict && victim == at)) return false;
-    world_.note(at, Detail::short_log, '*', kind == FaultKind::leave ? "is asked to leave" : fmt::format("is asked to evict n{}", victim));
+    world_.note(at, Detail::short_log, '*',
+                kind == FaultKind::leave ? "is asked to leave" : fmt::format("is asked to evict n{}", victim));
     if (kind == FaultKind::leave ? !cluster_.leave(at) : !cluster_.evict(at, victim)) return false;
     fault.duration += 2 * second;
     fault.undo.push_back({Undo::What::join, victim});

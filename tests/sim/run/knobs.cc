@@ -16,11 +16,14 @@ namespace {
 
 constexpr u64 keep = ~u64{0};
 
-constexpr const char* names[fault_kinds] = {"crash", "crash-two", "freeze", "cut",  "cut-one-way", "split", "split-one-way", "isolate",
-                                            "cuts",  "reset",     "delay",  "hint", "leave",       "evict", "storage",       "ambush"};
+constexpr const char* names[fault_kinds] = {"crash",         "crash-two", "freeze",  "cut",   "cut-one-way", "split",
+                                            "split-one-way", "isolate",   "cuts",    "reset", "delay",       "hint",
+                                            "leave",         "evict",     "storage", "ambush"};
 
-#define KNOB(field, calm, help) {#field, offsetof(Knobs, field), calm, help}
-#define WEIGHT(kind, name, help) {"fault." name, offsetof(Knobs, weight) + sizeof(u64) * static_cast<u64>(FaultKind::kind), 0, help}
+#define KNOB(field, calm, help)                                                                                                \
+    { #field, offsetof(Knobs, field), calm, help }
+#define WEIGHT(kind, name, help)                                                                                               \
+    { "fault." name, offsetof(Knobs, weight) + sizeof(u64) * static_cast<u64>(FaultKind::kind), 0, help }
 
 const KnobInfo table[] = {
     KNOB(nodes, keep, "machines"),
@@ -142,8 +145,9 @@ Knobs draw_knobs(u64 seed, u64 nodes, u64 seconds) {
     k.keep_quorum = rng.chance(9, 10) ? 1 : 0;
     k.longest_ms = rng.log_uniform(1000, 20000);
     k.final_operator = rng.chance(1, 2) ? 0 : rng.between(1, 2);
-    constexpr FinalCut cuts[] = {FinalCut::none, FinalCut::none, FinalCut::pair, FinalCut::pair, FinalCut::one_way, FinalCut::one_way,
-                                 FinalCut::isolate, FinalCut::split, FinalCut::random_pairs};
+    constexpr FinalCut cuts[] = {FinalCut::none,    FinalCut::none,    FinalCut::pair,
+                                 FinalCut::pair,    FinalCut::one_way, FinalCut::one_way,
+                                 FinalCut::isolate, FinalCut::split,   FinalCut::random_pairs};
     k.final_cut = static_cast<u64>(cuts[rng.below(std::size(cuts))]);
     k.heal_after = rng.chance(1, 3) ? 1 : 0;
     for (u64& weight : k.weight) weight = rng.chance(1, 3) ? 0 : rng.between(1, 10);

@@ -19,17 +19,17 @@ enum class FaultKind : u8 {
     freeze,     ///< a machine stops (its clock does not) and wakes later
     cut,        ///< one pair cannot talk: not transitive, others reach both
     cut_one_way,
-    split,      ///< two sides
+    split,  ///< two sides
     split_one_way,
-    isolate,    ///< one machine against all
-    cuts,       ///< several random pairs
-    reset,      ///< a connection breaks, what was in flight is lost
-    delay,      ///< a pair or a machine becomes slow
-    hint,       ///< the transport is wrong about a node's death
-    leave,      ///< an operator: planned leave, join again later
-    evict,      ///< an operator: evict a live node, join again later
-    storage,    ///< the witness's storage is out of reach for some
-    ambush,     ///< waits for the next agreement, then hits its proposer or another node
+    isolate,  ///< one machine against all
+    cuts,     ///< several random pairs
+    reset,    ///< a connection breaks, what was in flight is lost
+    delay,    ///< a pair or a machine becomes slow
+    hint,     ///< the transport is wrong about a node's death
+    leave,    ///< an operator: planned leave, join again later
+    evict,    ///< an operator: evict a live node, join again later
+    storage,  ///< the witness's storage is out of reach for some
+    ambush,   ///< waits for the next agreement, then hits its proposer or another node
     count_,
 };
 inline constexpr unsigned fault_kinds = static_cast<unsigned>(FaultKind::count_);
@@ -56,8 +56,8 @@ struct Knobs {
 
 struct KnobInfo {
     const char* name;
-    u64 offset;   ///< into Knobs
-    u64 calm;     ///< value that disturbs nothing; ~0: leave as drawn
+    u64 offset;  ///< into Knobs
+    u64 calm;    ///< value that disturbs nothing; ~0: leave as drawn
     const char* help;
 };
 

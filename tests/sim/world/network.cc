@@ -8,7 +8,11 @@
 namespace krg::sim {
 
 Network::Network(unsigned nodes, const NetworkKnobs& knobs, u64 seed, NetworkEvents& events)
-    : nodes_(nodes), knobs_(knobs), rng_(seed), events_(events), lanes_(static_cast<std::size_t>(nodes) * nodes),
+    : nodes_(nodes),
+      knobs_(knobs),
+      rng_(seed),
+      events_(events),
+      lanes_(static_cast<std::size_t>(nodes) * nodes),
       links_(static_cast<std::size_t>(nodes) * nodes) {}
 
 Message* Network::take() {
@@ -148,7 +152,8 @@ void Network::host_gone(Time now, NodeId node, bool silent) {
         drop_held(lane(node, peer));
         drop_held(lane(peer, node));
         if (silent && knobs_.tolerance_ms == 0) continue;
-        const Time notice = silent ? knobs_.tolerance_ms * ms + rng_.below(knobs_.tolerance_ms * ms / 4 + 1) : rng_.below(2 * ms);
+        const Time notice = silent ? knobs_.tolerance_ms * ms + rng_.below(knobs_.tolerance_ms * ms / 4 + 1)
+                                   : rng_.below(2 * ms);
         events_.down_at(now + notice, peer, node, pair.generation);
     }
 }

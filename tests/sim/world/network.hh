@@ -16,15 +16,15 @@
 namespace krg::sim {
 
 struct NetworkKnobs {
-    u64 latency_us = 100;      ///< least delay of a message
-    u64 jitter_us = 100;       ///< mean of what comes on top
-    u64 slow_ppm = 1000;       ///< how many in a million take the long way
-    u64 slow_us = 20000;       ///< mean of that way
-    u64 connect_ms = 20;       ///< connect and handshake
-    u64 retry_ms = 100;        ///< between a reset and the next connect
-    u64 tolerance_ms = 500;    ///< silence after which the link supervision resets; 0: it is wedged and never does
-    u64 duplicate_ppm = 0;     ///< messages delivered a second time a little later
-    u64 garbage_ppm = 0;       ///< messages followed by a damaged copy or by noise
+    u64 latency_us = 100;    ///< least delay of a message
+    u64 jitter_us = 100;     ///< mean of what comes on top
+    u64 slow_ppm = 1000;     ///< how many in a million take the long way
+    u64 slow_us = 20000;     ///< mean of that way
+    u64 connect_ms = 20;     ///< connect and handshake
+    u64 retry_ms = 100;      ///< between a reset and the next connect
+    u64 tolerance_ms = 500;  ///< silence after which the link supervision resets; 0: it is wedged and never does
+    u64 duplicate_ppm = 0;   ///< messages delivered a second time a little later
+    u64 garbage_ppm = 0;     ///< messages followed by a damaged copy or by noise
 };
 
 struct NetworkCounts {

@@ -39,7 +39,8 @@ std::string Trace::tail(std::size_t count) const {
 }
 
 std::string Trace::legend() {
-    return "glyphs: ! fault  ~ heal  # view or state  > sent  < received  x lost  + connected  - disconnected  . timer  * operator\n";
+    return "glyphs: ! fault  ~ heal  # view or state  > sent  < received  x lost  + connected  - disconnected  . timer  * "
+           "operator\n";
 }
 
 }  // namespace krg::sim

@@ -12,7 +12,11 @@ namespace krg::sim {
 class World::Machine final : public Host {
 public:
     Machine(World& world, NodeId id, u64 seed, const Clock& its_clock)
-        : clock(its_clock), world_(world), id_(id), seed_(seed), rng_(seed) {}
+        : clock(its_clock),
+          world_(world),
+          id_(id),
+          seed_(seed),
+          rng_(seed) {}
 
     NodeId id() const override { return id_; }
     u64 incarnation() const override { return life; }
@@ -22,9 +26,14 @@ public:
     Rng& rng() override { return rng_; }
     void send(NodeId to, Class cls, std::span<const u8> bytes) override;
     void after(Time delay, u32 token, u64 arg) override;
-    void disconnect(NodeId node) override { if (node != id_ && node != 0 && node <= world_.nodes()) world_.network_.reset(world_.now_, id_, node, ms); }
+    void disconnect(NodeId node) override {
+        if (node != id_ && node != 0 && node <= world_.nodes()) world_.network_.reset(world_.now_, id_, node, ms);
+    }
     void storage(std::span<const u8> request) override;
-    void reincarnate(Time delay) override { wants_rebirth = true; rebirth_delay = delay; }
+    void reincarnate(Time delay) override {
+        wants_rebirth = true;
+        rebirth_delay = delay;
+    }
     bool tracing() const override { return world_.trace_ != nullptr; }
     void note(bool detailed, char glyph, std::string text) override {
         world_.note(id_, detailed ? Detail::full_log : Detail::short_log, glyph, std::move(text));
@@ -35,13 +44,13 @@ public:
     std::unique_ptr<Process> process;
     u32 boots = 0;
     u64 life = 0;
-    u32 freezes = 0;        ///< how deep: faults may overlap
+    u32 freezes = 0;  ///< how deep: faults may overlap
     u64 freeze_id = 0;
-    u64 boot_ticket = 0;    ///< of the boot that is scheduled, if any
+    u64 boot_ticket = 0;  ///< of the boot that is scheduled, if any
     bool storage_ok = true;
     bool wants_rebirth = false;
     Time rebirth_delay = 0;
-    Time armed = never;     ///< of the earliest timer event on the queue
+    Time armed = never;          ///< of the earliest timer event on the queue
     std::vector<u64> peer_life;  ///< the incarnation a connection was made with
     std::deque<Event> inbox;     ///< while frozen
 
@@ -81,11 +90,15 @@ void World::Machine::storage(std::span<const u8> request) {
         world_.free_parcels_.pop_back();
     }
     world_.parcels_[parcel].assign(request.begin(), request.end());
-    world_.push(world_.now_ + 1 + world_.rng_.exponential(world_.knobs_.storage_ms * ms / 2), Kind::storage_in, id_, 0, boots, parcel);
+    world_.push(world_.now_ + 1 + world_.rng_.exponential(world_.knobs_.storage_ms * ms / 2), Kind::storage_in, id_, 0, boots,
+                parcel);
 }
 
 World::World(const WorldKnobs& knobs, u64 seed, ProcessFactory& factory, Trace* trace)
-    : knobs_(knobs), factory_(factory), trace_(trace), rng_(derive(seed, "world")),
+    : knobs_(knobs),
+      factory_(factory),
+      trace_(trace),
+      rng_(derive(seed, "world")),
       network_(static_cast<unsigned>(knobs.nodes), knobs.network, derive(seed, "network"), *this) {
     for (u64 i = 1; i <= knobs.nodes; i++) {
         Rng rng(derive(seed, "clock", i));
@@ -122,7 +135,8 @@ void World::cue_at(Time at, u32 what, u64 arg) { push(at, Kind::cue, 0, 0, what,
 
 void World::dispatch(const Event& event) {
     hash_.mix(event.at);
-    hash_.mix(static_cast<u64>(event.kind) << 56 | static_cast<u64>(event.a) << 40 | static_cast<u64>(event.b) << 24 | (event.gen & 0xffffff));
+    hash_.mix(static_cast<u64>(event.kind) << 56 | static_cast<u64>(event.a) << 40 | static_cast<u64>(event.b) << 24 |
+              (event.gen & 0xffffff));
     switch (event.kind) {
     case Kind::arrive: to_machine(machine(event.message->to), event); break;
     case Kind::connect: network_.connect(now_, event.a, event.b); break;
@@ -136,7 +150,8 @@ void World::dispatch(const Event& event) {
     case Kind::freeze_seen:
         if (machine(event.a).freezes != 0 && machine(event.a).freeze_id == event.arg)
             for (unsigned peer = 1; peer <= nodes(); peer++)
-                if (peer != event.a) network_.reset(now_, event.a, static_cast<NodeId>(peer), knobs_.network.tolerance_ms * ms / 4);
+                if (peer != event.a)
+                    network_.reset(now_, event.a, static_cast<NodeId>(peer), knobs_.network.tolerance_ms * ms / 4);
         break;
     case Kind::storage_in: storage_access(machine(event.a), event); break;
     default: to_machine(machine(event.a), event); break;
@@ -209,7 +224,9 @@ void World::deliver_message(Machine& target, Message* message) {
     }
     const auto cls = static_cast<Class>(message->cls);
     const u64 life = target.peer_life[message->from];
-    if (trace_) note(message->to, Detail::full_log, '<', fmt::format("from n{} {}", message->from, factory_.describe(cls, message->data)));
+    if (trace_)
+        note(message->to, Detail::full_log, '<',
+             fmt::format("from n{} {}", message->from, factory_.describe(cls, message->data)));
     target.process->message(message->from, life, cls, message->data);
     if (!stopped() && network_.draw_garbage()) {
         auto& bytes = message->data;
@@ -223,7 +240,8 @@ void World::deliver_message(Machine& target, Message* message) {
             for (u8& b : bytes) b = static_cast<u8>(rng_.next());
         }
         network_.counts().garbage++;
-        if (trace_) note(message->to, Detail::full_log, '<', fmt::format("from n{} {} damaged bytes", message->from, bytes.size()));
+        if (trace_)
+            note(message->to, Detail::full_log, '<', fmt::format("from n{} {} damaged bytes", message->from, bytes.size()));
         target.process->garbage(message->from, life, cls, bytes);
     }
     const NodeId to = message->to;

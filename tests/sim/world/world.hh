@@ -20,12 +20,12 @@ namespace krg::sim {
 
 struct WorldKnobs {
     u64 nodes = 5;
-    u64 skew_ppm = 0;        ///< every clock runs up to this much fast or slow
-    u64 offset_ms = 0;       ///< every clock starts up to this far from zero
-    u64 timer_lag_us = 100;  ///< mean lateness of timers
-    u64 storage_ms = 2;      ///< mean time of one access to the shared storage
+    u64 skew_ppm = 0;          ///< every clock runs up to this much fast or slow
+    u64 offset_ms = 0;         ///< every clock starts up to this far from zero
+    u64 timer_lag_us = 100;    ///< mean lateness of timers
+    u64 storage_ms = 2;        ///< mean time of one access to the shared storage
     u64 wake_timer_first = 0;  ///< a machine that wakes runs its timer before its queued input
-    u64 freeze_resets = 1;   ///< the link supervision notices a frozen machine
+    u64 freeze_resets = 1;     ///< the link supervision notices a frozen machine
     NetworkKnobs network;
 };
 
@@ -73,7 +73,21 @@ public:
     void note(NodeId node, Detail detail, char glyph, std::string text);
 
 private:
-    enum class Kind : u8 { arrive, connect, end_up, end_down, supervise, freeze_seen, boot, timer, call, hint, storage_in, storage_out, cue };
+    enum class Kind : u8 {
+        arrive,
+        connect,
+        end_up,
+        end_down,
+        supervise,
+        freeze_seen,
+        boot,
+        timer,
+        call,
+        hint,
+        storage_in,
+        storage_out,
+        cue
+    };
     struct Event {
         Time at;
         u64 seq;

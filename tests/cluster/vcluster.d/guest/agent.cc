@@ -278,8 +278,10 @@ void Session::run() {
     Command command;
     if (!receive_command(command)) return;
     if (!start(command)) {
-        if (child_ > 0) hang_up();
-        else send_failure(126, std::string("the agent cannot start it: ") + std::strerror(errno));
+        if (child_ > 0)
+            hang_up();
+        else
+            send_failure(126, std::string("the agent cannot start it: ") + std::strerror(errno));
         return;
     }
     bool read_socket = true;

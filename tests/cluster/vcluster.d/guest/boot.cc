@@ -80,7 +80,8 @@ void disable_host_services() {
         std::vector<std::string> unwanted;
         while (dirent* link = links ? readdir(links) : nullptr) {
             std::string unit = link->d_name;
-            if (unit != "." && unit != ".." && !unit.starts_with("kerrighed") && !unit.starts_with("krg")) unwanted.push_back(unit);
+            if (unit != "." && unit != ".." && !unit.starts_with("kerrighed") && !unit.starts_with("krg"))
+                unwanted.push_back(unit);
         }
         if (links) closedir(links);
         for (const auto& unit : unwanted) unlink((wants + "/" + unit).c_str());

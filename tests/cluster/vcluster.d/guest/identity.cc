@@ -44,11 +44,13 @@ void write_cluster_configuration(const Settings& settings) {
     make_dirs("/etc/kerrighed");
     write_file("/etc/kerrighed/kerrighed.conf", "# Written by vcluster when this guest started.\n"
                                                 "[cluster]\n"
-                                                "name = " + settings.get("name") + "\n" +
-                                                "key_file = /etc/kerrighed/key\n"
-                                                "[node]\n"
-                                                "id = " + std::to_string(settings.node()) + "\n" +
-                                                "links = " + link_names(settings) + "\n");
+                                                "name = " +
+                                                    settings.get("name") + "\n" +
+                                                    "key_file = /etc/kerrighed/key\n"
+                                                    "[node]\n"
+                                                    "id = " +
+                                                    std::to_string(settings.node()) + "\n" + "links = " + link_names(settings) +
+                                                    "\n");
     write_file("/etc/kerrighed/key", settings.get("key") + "\n", 0600);
 }
 

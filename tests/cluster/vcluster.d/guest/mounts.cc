@@ -25,7 +25,7 @@ constexpr const char* layers = "/layers";  // in the initramfs' own file system:
 std::string below(const std::string& path) { return new_root + path; }
 
 bool is_directory(const std::string& path) {
-    struct stat st{};
+    struct stat st {};
     return stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
@@ -45,7 +45,7 @@ void mount_overlay(const std::string& lower, const std::string& target) {
     std::string base = std::string(layers) + "/" + std::to_string(++count);
     make_dirs(base + "/upper");
     make_dirs(base + "/work");
-    struct stat st{};
+    struct stat st {};
     if (stat(target.c_str(), &st) == 0) {
         chmod((base + "/upper").c_str(), st.st_mode & 07777);
         (void)!chown((base + "/upper").c_str(), st.st_uid, st.st_gid);
@@ -98,8 +98,10 @@ void mount_writable_places() {
     }
     char real[PATH_MAX];
     // Our poweroff and reboot go beside the system's programs; /sbin is a link on a merged /usr.
-    if (realpath(below("/sbin").c_str(), real) && std::string(real).starts_with(new_root)) mount_overlay(real, real);
-    else if (is_directory(below("/usr/sbin"))) mount_overlay(below("/usr/sbin"), below("/usr/sbin"));
+    if (realpath(below("/sbin").c_str(), real) && std::string(real).starts_with(new_root))
+        mount_overlay(real, real);
+    else if (is_directory(below("/usr/sbin")))
+        mount_overlay(below("/usr/sbin"), below("/usr/sbin"));
     mount_tmpfs("/tmp", "mode=1777");
     mount_tmpfs("/var/tmp", "mode=1777");
 }
@@ -111,7 +113,7 @@ void bind_top_entries(const std::string& plain_root) {
     if (!dir) boot_failure("read the host's root");
     while (dirent* entry = readdir(dir)) {
         std::string name = entry->d_name, from = plain_root + "/" + name, to = below("/" + name);
-        struct stat st{};
+        struct stat st {};
         if (name == "." || name == ".." || lstat(from.c_str(), &st) != 0) continue;
         char target[PATH_MAX] = {};
         if (S_ISLNK(st.st_mode) && readlink(from.c_str(), target, sizeof target - 1) > 0) symlink(target, to.c_str());
@@ -146,8 +148,7 @@ void mount_root(const Settings& settings) {
     if (!settings.enabled("systemd")) mount(nullptr, new_root, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr);
     make_dirs(below("/run/lock"));
     make_dirs(below("/run/krg"));
-    if (!copy_file("/init", below(program_path).c_str(), 0755) ||
-        !copy_file("/krg.conf", below(settings_path).c_str(), 0600))
+    if (!copy_file("/init", below(program_path).c_str(), 0755) || !copy_file("/krg.conf", below(settings_path).c_str(), 0600))
         boot_failure("copy the guest's program");
 }
 
