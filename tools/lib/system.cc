@@ -23,8 +23,6 @@
 #include "tools/lib/error.hh"
 #include "tools/lib/key.hh"
 
-extern char** environ;
-
 namespace krg {
 namespace {
 
@@ -33,6 +31,7 @@ const std::filesystem::path note_folder = "/run/kerrighed";
 /** Runs a program with its output thrown away; true when it ended with 0. */
 bool run(const std::vector<std::string>& command) {
     std::vector<char*> argv;
+    argv.reserve(command.size() + 1);
     for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
 
