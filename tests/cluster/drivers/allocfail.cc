@@ -5,7 +5,9 @@
 // afterwards.
 #include "steps.hh"
 
+#include <algorithm>
 #include <fmt/format.h>
+#include <sstream>
 
 namespace krg::cluster_test {
 
@@ -47,10 +49,10 @@ echo "total $n $failed"
     test.report.require(result.done(), "loading, with every single allocation failing once, ends with an error or works",
                         result.evidence());
     test.report.note("allocations, of them such that loading failed: " + result.out);
+    std::istringstream last(result.out.substr(std::min(result.out.size(), result.out.find("total") + 5)));
     int allocations = 0, failed = 0;
-    test.report.check(std::sscanf(result.out.c_str() + std::min(result.out.size(), result.out.find("total")), "total %d %d",
-                                  &allocations, &failed) == 2 &&
-                          failed > 5 && allocations > failed && allocations < nth_max,
+    last >> allocations >> failed;
+    test.report.check(last && failed > 5 && allocations > failed && allocations < nth_max,
                       "and allocations really failed, to the last one", result.out);
     test.report.check(result.out.find("errno") == std::string::npos, "the error is always ENOMEM", result.out);
     require_done(test, 1, "insmod " + module_file(test), "afterwards the module loads");

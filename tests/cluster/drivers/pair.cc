@@ -54,6 +54,11 @@ void scenario_no_witness(Test& test) {
     test.report.check(after.cluster_id == view.cluster_id, "in the same cluster");
     test.cluster.crash(2);
     require_state(test, 1, {"suspended"}, "node 2 crashes: node 1 suspends itself", 20);
+    // Its vote is gone for good: only somebody who knows that it is dead can let node 1 go on.
+    check_refused(test, 1, {"cluster", "recover"}, 7, "force", "going on without it needs the operator's word (exit status 7)");
+    ProcessResult recover = test.cluster.krgadm(1, {"--force", "cluster", "recover", "--wait=60"}, 100);
+    test.report.require(recover.done(), "krgadm --force cluster recover: node 1 goes on alone", recover.evidence());
+    require_view(test, {1}, "and serves", 30);
     test.cluster.boot(2);
     require_view(test, both, "node 2 boots: a member again", 90);
 }
