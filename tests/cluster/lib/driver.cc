@@ -136,7 +136,8 @@ DriverOptions read_options(int argc, char** argv, DriverOptions defaults) {
     }
     if (options.seed == 0) options.seed = std::random_device{}() % 1'000'000 + 1;
     if (options.patience <= 0) options.patience = options.kernel == "debug" ? debug_patience : 1;
-    if (options.folder.empty()) options.folder = fmt::format("{}/krg-test.{}", fs::temp_directory_path().string(), getpid());
+    options.own_folder = options.folder.empty();
+    if (options.own_folder) options.folder = fmt::format("{}/krg-test.{}", fs::temp_directory_path().string(), getpid());
     fs::create_directories(options.folder);
     return options;
 }
@@ -189,6 +190,7 @@ int run_driver(const DriverOptions& options, const std::vector<Scenario>& scenar
     } catch (const std::exception& error) {
         report.check(false, "the virtual cluster goes down", error.what());
     }
+    if (options.own_folder && report.failed() == 0) fs::remove_all(options.folder);
     return report.finish();
 }
 

@@ -22,6 +22,7 @@ struct DriverOptions {
     int nodes = 3, rounds = 0, links = 1;
     double patience = 0;  ///< 0: what the kernel needs
     bool keep = false, list = false, no_build = false;
+    bool own_folder = false;  ///< nobody said where to keep things: gone when all went well
     std::vector<std::string> arguments;
 };
 
