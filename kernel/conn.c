@@ -75,7 +75,9 @@ static void conn_pass_on(struct krg_conn *c)
 	struct krg_call *next;
 
 	lockdep_assert_held(&c->rx_lock);
-	next = list_first_entry_or_null(&c->rx_waiters, struct krg_call, waiter);
+	/* Callers never read CTL. */
+	next = c->class == KRG_CLASS_CTL ? NULL :
+	       list_first_entry_or_null(&c->rx_waiters, struct krg_call, waiter);
 	if (c->rx_service || krg_session_dead(c->session))
 		conn_wake_service(c);
 	else if (c->rx_stalled)
@@ -290,7 +292,7 @@ static void conn_lead(struct krg_conn *c, struct krg_call *call, unsigned long d
 	for (;;) {
 		WRITE_ONCE(c->rx_ready, false);
 		ret = conn_receive(c, true);
-		if (READ_ONCE(call->done))
+		if (READ_ONCE(call->done) || time_after(jiffies, deadline))
 			break;
 		if (!ret)
 			continue;

@@ -440,12 +440,18 @@ void krg_view_start(const struct krg_member_sink *sink)
 
 void krg_view_stop(void)
 {
+	struct krg_subscriber *s;
 	struct krg_note *note;
 
 	cancel_work_sync(&view_work);
 	while ((note = view_next_note()))
 		view_note_free(note);
+	mutex_lock(&view_subs_mutex);
 	view_publish(NULL);
+	/* Taken down without the engine's word, e.g. left while suspended: over all the same. */
+	if (atomic64_xchg(&view_prepared_epoch, 0))
+		view_tell_down(expelled, KRG_MBR_R_LOST);
+	mutex_unlock(&view_subs_mutex);
 }
 
 int krg_view_init(void)
