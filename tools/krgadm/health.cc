@@ -77,6 +77,11 @@ void check_quorum(const Picture& p, Findings& found) {
              "no majority of the view is within reach",
              {fmt::format("{} of {} votes within reach", c.votes, c.quorum), fmt::format("members {}", id_list(c.members))},
              "repair links or boot the missing nodes; if they are dead for good: krgadm cluster recover"});
+}
+
+void check_tie_break(const Picture& p, Findings& found) {
+    const ClusterStatus& c = p.cluster;
+    if (!c.in_cluster()) return;
     if (c.members.size() == 2 && !c.witness)
         found.push_back({"KRG_TWO_NODES_NO_WITNESS",
                          Severity::warning,
@@ -178,6 +183,7 @@ Health judge(const Picture& picture) {
     check_nodes(picture, health.findings);
     check_links(picture, health.findings);
     check_messages(picture, health.findings);
+    check_tie_break(picture, health.findings);
     std::stable_sort(health.findings.begin(), health.findings.end(),
                      [](const auto& a, const auto& b) { return a.severity > b.severity; });
     return health;
