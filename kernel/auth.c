@@ -13,9 +13,9 @@
  * thereby proved the key for this pair of nonces, node ids, incarnations, class
  * and version: nothing of an earlier handshake can be used again. Each direction
  * then has a key of its own, HMAC(K, "krg-ir" or "krg-ri" || INIT || REPLY), and
- * every message header carries a sequence number and a SipHash-2-4 tag under it.
- * A message replayed, reordered, dropped or made up fails one of the two, and the
- * connection is reset. Payloads are protected by TIPC's AES-GCM; plaintext
+ * every message header carries a SipHash-2-4 tag under it, over the header and a
+ * sequence number both sides count. A message replayed, reordered, dropped or made
+ * up has a wrong tag, and the connection is reset. Payloads are protected by TIPC's AES-GCM; plaintext
  * frames never reach TIPC (ingress.c).
  */
 #include <crypto/algapi.h>
@@ -112,7 +112,14 @@ int krg_auth_derive(struct krg_auth *auth, const struct krg_hs_wire *init,
 	return err ?: auth_key(auth, "krg-ri", init, reply, connecting ? &keys->rx : &keys->tx);
 }
 
-u64 krg_auth_tag(const struct krg_wire_hdr *hdr, const siphash_key_t *key)
+u64 krg_auth_tag(const struct krg_wire_hdr *hdr, u64 seq, const siphash_key_t *key)
 {
-	return siphash(hdr, KRG_WIRE_TAGGED_SIZE, key);
+	struct {
+		u8 hdr[KRG_WIRE_TAGGED_SIZE];
+		__le64 seq;
+	} __aligned(SIPHASH_ALIGNMENT) covered;
+
+	memcpy(covered.hdr, hdr, sizeof(covered.hdr));
+	covered.seq = cpu_to_le64(seq);
+	return siphash(&covered, sizeof(covered), key);
 }

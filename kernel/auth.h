@@ -36,6 +36,6 @@ int krg_auth_derive(struct krg_auth *auth, const struct krg_hs_wire *init,
 		    const struct krg_hs_wire *reply, bool connecting, struct krg_auth_keys *keys);
 
 /** The tag of a header, for the direction @key belongs to. */
-u64 krg_auth_tag(const struct krg_wire_hdr *hdr, const siphash_key_t *key);
+u64 krg_auth_tag(const struct krg_wire_hdr *hdr, u64 seq, const siphash_key_t *key);
 
 #endif

@@ -144,7 +144,8 @@ static int conn_read_header(struct krg_conn *c)
 	c->rx_have = ret - sizeof(c->rx_small.hdr);
 	if (end ? c->rx_have != m->length : c->rx_have >= m->length)
 		return -EBADMSG;
-	if (m->seq != c->rx_seq + 1 || m->tag != krg_auth_tag(&c->rx_small.hdr, &c->keys.rx))
+	m->seq = c->rx_seq + 1;
+	if (m->tag != krg_auth_tag(&c->rx_small.hdr, m->seq, &c->keys.rx))
 		return -EBADMSG;
 	c->rx_seq = m->seq;
 	c->rx_ended = end;
@@ -368,7 +369,7 @@ int krg_conn_send_now(struct krg_conn *c, struct krg_wire_msg *msg, const struct
 	msg->seq = c->tx_seq + 1;
 	msg->tag = 0;
 	krg_wire_put(msg, &hdr);
-	hdr.tag = cpu_to_le64(krg_auth_tag(&hdr, &c->keys.tx));
+	hdr.tag = cpu_to_le64(krg_auth_tag(&hdr, msg->seq, &c->keys.tx));
 	out[0].iov_base = &hdr;
 	out[0].iov_len = sizeof(hdr);
 	memcpy(out + 1, vec, nr * sizeof(*vec));

@@ -84,7 +84,6 @@ void krg_wire_put(const struct krg_wire_msg *m, struct krg_wire_hdr *out)
 	out->reserved = cpu_to_le32(0);
 	out->epoch = cpu_to_le64(m->epoch);
 	out->request = cpu_to_le64(m->request);
-	out->seq = cpu_to_le64(m->seq);
 	out->tag = cpu_to_le64(m->tag);
 }
 
@@ -106,7 +105,7 @@ int krg_wire_get(const void *buf, size_t len, struct krg_wire_msg *m)
 	m->length = le32_to_cpu(h.length);
 	m->epoch = le64_to_cpu(h.epoch);
 	m->request = le64_to_cpu(h.request);
-	m->seq = le64_to_cpu(h.seq);
+	m->seq = 0;
 	m->tag = le64_to_cpu(h.tag);
 
 	if (m->flags & ~KRG_WIRE_F_ALL)

@@ -77,11 +77,16 @@ struct krg_wire_hdr {
 	__le32 reserved;	/* 0 */
 	__le64 epoch;		/* the view the sender acted in */
 	__le64 request;		/* id chosen by whoever asked; 0: none */
-	__le64 seq;		/* of this connection and direction, 1, 2, 3 ... */
-	__le64 tag;		/* SipHash-2-4 over everything above */
+	__le64 tag;		/* SipHash-2-4 over everything above and the sequence number */
 };
 
-#define KRG_WIRE_TAGGED_SIZE	40	/* bytes of the header that the tag covers */
+/*
+ * The sequence number is not sent: both ends count 1, 2, 3 ... per connection and
+ * direction, and the tag covers it. So a page, a TIPC header and this one fit into
+ * three Ethernet frames under TIPC's encryption, as without it.
+ */
+
+#define KRG_WIRE_TAGGED_SIZE	32	/* bytes of the header that the tag covers */
 #define KRG_WIRE_PAYLOAD_MAX	(65536 + 256)	/* 64 KiB and its description; below TIPC's 66000 */
 
 /* The header in host order. */
@@ -92,7 +97,7 @@ struct krg_wire_msg {
 	uint32_t length;
 	uint64_t epoch;
 	uint64_t request;
-	uint64_t seq;
+	uint64_t seq;		/* counted by the connection, not on the wire */
 	uint64_t tag;
 };
 

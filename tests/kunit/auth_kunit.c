@@ -118,17 +118,18 @@ static void auth_tag_covers_header(struct kunit *test)
 {
 	siphash_key_t key = { { 1, 2 } };
 	struct krg_wire_hdr hdr = {};
-	u64 tag = krg_auth_tag(&hdr, &key);
+	u64 tag = krg_auth_tag(&hdr, 9, &key);
 	u8 *bytes = (u8 *)&hdr;
 	int i;
 
 	for (i = 0; i < KRG_WIRE_TAGGED_SIZE; i++) {
 		bytes[i] ^= 1;
-		KUNIT_EXPECT_NE(test, tag, krg_auth_tag(&hdr, &key));
+		KUNIT_EXPECT_NE(test, tag, krg_auth_tag(&hdr, 9, &key));
 		bytes[i] ^= 1;
 	}
+	KUNIT_EXPECT_NE(test, tag, krg_auth_tag(&hdr, 10, &key));
 	key.key[1]++;
-	KUNIT_EXPECT_NE(test, tag, krg_auth_tag(&hdr, &key));
+	KUNIT_EXPECT_NE(test, tag, krg_auth_tag(&hdr, 9, &key));
 }
 
 struct kunit_case krg_auth_cases[] = {
