@@ -21,8 +21,8 @@ void Engine::propose() {
     review();  // on what is known now, not at the last look
     if (!plan_needed_ || now_ < plan_since_ + plan_delay()) return;
     stats_.proposals++;
-    bool fast = cfg_.self == view_.lowest() && promised_.none() && !fast_used_ && plan_plain_ &&
-                plan_.contains_all(view_.ids());
+    bool first = promised_.none() && !fast_used_ && plan_plain_ && plan_.contains_all(view_.ids());
+    bool fast = cfg_.self == view_.lowest() && (first || KRG_MUTANT(ReuseFastBallot));
     has_best_ = false;
     best_ = {};
     phase_deadline_ = now_ + 2ull * params().renew_ms + jitter(params().renew_ms);
@@ -32,7 +32,7 @@ void Engine::propose() {
     }
     witness_promised_ = witness_accepted_ = false;
     if (!fast) return start_phase_one();
-    fast_used_ = !KRG_MUTANT(ReuseFastBallot);
+    fast_used_ = true;
     ballot_ = {0, cfg_.self};
     build_value();
     start_phase_two();

@@ -40,10 +40,7 @@ RunOptions options_of(u64 seed) {
     constexpr u64 sizes[] = {5, 3, 4, 5, 2, 6};
     setup.nodes_min = setup.nodes_max = sizes[seed % std::size(sizes)];
     setup.seconds = 60;
-    RunOptions options = options_for(seed, setup);
-    // A link so long that ballots run into their deadline and are repeated.
-    if (seed % 5 == 0) options.knobs.latency_us = options.knobs.renew_ms * (900 + seed % 400);
-    return options;
+    return options_for(seed, setup);
 }
 
 Verdict hunt(const MutantInfo& mutant, u64 first, u64 budget, unsigned jobs) {

@@ -16,11 +16,10 @@ namespace krg::sim {
 struct ExhaustiveOptions {
     u64 nodes = 3;
     u64 steps = 18;       ///< of time after the start
-    u64 crash_steps = 2;  ///< the crash happens in one of the first so many, anywhere among the other events
+    u64 crash_steps = 4;  ///< the crash happens in one of the first so many, anywhere among the other events
     u64 late = 0;         ///< steps a message may stay in flight
     u64 max_states = 30000000;
     u64 seconds = 110;
-    bool mutants = false;
 };
 
 void add_options(CLI::App& app, ExhaustiveOptions& options);

@@ -210,7 +210,8 @@ bool Run::advance(Time until) {
 void Run::form() {
     const auto nodes = static_cast<NodeId>(k_.nodes);
     const auto creator = static_cast<NodeId>(1 + rng_.below(nodes));
-    const Time spread = rng_.log_uniform(1, 3000) * ms;
+    const Time drawn = rng_.log_uniform(1, 3000) * ms;
+    const Time spread = k_.spread_ms != 0 ? k_.spread_ms * ms : drawn;
     for (NodeId node = 1; node <= nodes + (k_.intruder != 0 ? 1 : 0); node++) {
         NodeIntent& intent = intents_[node];
         intent.max_nodes = static_cast<u16>(nodes + (k_.intruder == 1 ? 1 : 0));

@@ -32,6 +32,7 @@ const KnobInfo table[] = {
     KNOB(dead, 0, "machines that stay dead in the liveness phase"),
     KNOB(intruder, 0, "one machine may not join: 1 other cluster, 2 node id out of range, 3 the id of another"),
     KNOB(even_start, 0, "faults begin only when all have joined"),
+    KNOB(spread_ms, keep, "machines boot within this time; 0: up to 3 s, drawn"),
     KNOB(lease_ms, keep, "lease"),
     KNOB(drift_ms, keep, "added by whoever waits for a lease"),
     KNOB(renew_ms, keep, "between renewals"),

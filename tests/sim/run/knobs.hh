@@ -40,7 +40,7 @@ enum class FinalCut : u8 { none, pair, one_way, isolate, split, random_pairs, co
 
 struct Knobs {
     // size and time
-    u64 nodes, seconds, faults, dead, intruder, even_start;
+    u64 nodes, seconds, faults, dead, intruder, even_start, spread_ms;
     // the cluster's parameters
     u64 lease_ms, drift_ms, renew_ms, suspect_ms, settle_ms, witness;
     // clocks, timers, storage
