@@ -153,9 +153,14 @@ bool Run::storage(NodeId node, std::span<const u8> request, std::vector<u8>& rep
 std::string Run::describe(Class cls, std::span<const u8> bytes) const {
     if (cls == Class::data) return "operation";
     if (bytes.empty()) return "nothing";
-    std::string head;
-    for (std::size_t i = 0; i < bytes.size() && i < 12; i++) head += fmt::format("{:02x}", bytes[i]);
-    return fmt::format("{} bytes {}", bytes.size(), head);
+    // As in the engine's message.hh.
+    static constexpr const char* names[] = {"?",      "renewal",  "join request", "join wait", "refusal", "not a member",
+                                            "behind", "request",  "P1A",          "P1B",       "P2A",     "P2B",
+                                            "NACK",   "decision", "new witness"};
+    const u64 type = bytes.size() > 1 ? bytes[1] : 0;
+    u64 epoch = 0;
+    for (unsigned i = 0; i < 8 && bytes.size() >= 20; i++) epoch |= static_cast<u64>(bytes[12 + i]) << (8 * i);
+    return fmt::format("{} of epoch {} ({} bytes)", type < std::size(names) ? names[type] : "?", epoch, bytes.size());
 }
 
 bool Run::may_lose(NodeId node) {

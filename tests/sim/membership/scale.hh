@@ -17,7 +17,7 @@ namespace krg::sim {
 
 struct ScaleOptions {
     std::vector<u64> sizes{3, 16, 128, 1024};
-    u64 lease_ms = 2000, drift_ms = 50, renew_ms = 500, suspect_ms = 1200, settle_ms = 100;
+    u64 lease_ms = 2000, drift_ms = 100, renew_ms = 200, suspect_ms = 1000, settle_ms = 400;  ///< as the edge has them
     u64 tolerance_ms = 500;
     bool json = false, markdown = false;
 };
