@@ -24,13 +24,21 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include <kerrighed/compat.h>
+
 #include "member.h"
 #include "session.h"
 #include "stats.h"
 #include "trace.h"
 
 #define KRG_CONN_BUDGET		64
-#define KRG_CONN_SLICE		(HZ / 10)	/* waits look again this often, whatever happens */
+/*
+ * Waits look again this often, whatever happens. For answers not more often: the
+ * timer of a round trip should not be the next to fire, or the processor programs it
+ * each time it goes idle.
+ */
+#define KRG_CONN_SLICE		HZ
+#define KRG_CONN_TX_SLICE	(HZ / 10)
 
 /* ---- who reads ---- */
 
@@ -157,7 +165,7 @@ static int conn_read_header(struct krg_conn *c)
 
 int krg_conn_payload(struct krg_conn *c, const struct kvec *vec, size_t nr)
 {
-	struct kvec rest[KRG_RPC_VEC_MAX];
+	struct kvec rest[KRG_RPC_VEC_MAX] krg_uninitialized;
 	u32 have = c->rx_have, from = 0, left = c->rx_msg.length - c->rx_have;
 	size_t i, n = 0;
 	bool end;
@@ -362,7 +370,7 @@ void krg_conn_await(struct krg_conn *c, struct krg_call *call, unsigned long dea
 int krg_conn_send_now(struct krg_conn *c, struct krg_wire_msg *msg, const struct kvec *vec,
 		      size_t nr)
 {
-	struct kvec out[KRG_RPC_VEC_MAX + 1];
+	struct kvec out[KRG_RPC_VEC_MAX + 1] krg_uninitialized;
 	struct krg_wire_hdr hdr;
 	int err;
 
@@ -416,7 +424,7 @@ int krg_conn_send(struct krg_conn *c, struct krg_wire_msg *msg, const struct kve
 		}
 		wait_event_timeout(c->tx_wait,
 				   READ_ONCE(c->tx_writable) || krg_session_dead(c->session),
-				   min_t(long, left, KRG_CONN_SLICE));
+				   min_t(long, left, KRG_CONN_TX_SLICE));
 	}
 	up(&c->tx_sem);
 	return ret;

@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/wait.h>
 
+#include <kerrighed/compat.h>
 #include <kerrighed/membership.h>
 #include <kerrighed/rpc.h>
 
@@ -50,7 +51,8 @@ const struct krg_rpc_type *krg_rpc_type_get(u16 number)
 
 void krg_rpc_type_put(const struct krg_rpc_type *type)
 {
-	if (atomic_dec_and_test(&rpc_slots[type->type].users))
+	/* Fully ordered, as is set_current_state() of whoever waits: one sees the other. */
+	if (atomic_dec_and_test(&rpc_slots[type->type].users) && waitqueue_active(&rpc_types_idle))
 		wake_up_all(&rpc_types_idle);
 }
 
@@ -257,7 +259,7 @@ static int rpc_copy(struct krg_conn *c, bool park, struct krg_rpc_req **out)
 static int rpc_inline(struct krg_conn *c, const struct krg_rpc_type *type)
 {
 	struct krg_rpc_req *req = c->rx_req;
-	struct kvec vec[KRG_RPC_VEC_MAX];
+	struct kvec vec[KRG_RPC_VEC_MAX] krg_uninitialized;
 	int err, n = 0;
 	u32 len;
 

@@ -71,6 +71,9 @@ int krg_queue_flush(struct krg_conn *c)
 	struct kvec vec;
 	int err;
 
+	/* Whoever adds to it later has it sent by krg_queue_work(). */
+	if (list_empty_careful(&c->txq))
+		return 0;
 	for (;;) {
 		spin_lock_bh(&c->txq_lock);
 		q = list_first_entry_or_null(&c->txq, struct krg_queued, list);

@@ -14,6 +14,7 @@
 #include <linux/sched.h>
 #include <linux/wait.h>
 
+#include <kerrighed/compat.h>
 #include <kerrighed/membership.h>
 #include <kerrighed/rpc.h>
 
@@ -71,7 +72,7 @@ static void call_complete(struct krg_session *s, struct krg_call *call, int resu
 
 static int call_fill(struct krg_conn *c, struct krg_call *call)
 {
-	struct kvec vec[KRG_RPC_VEC_MAX];
+	struct kvec vec[KRG_RPC_VEC_MAX] krg_uninitialized;
 	u32 left = c->rx_msg.length;
 	size_t n;
 

@@ -16,6 +16,16 @@
 #include <linux/ftrace.h>
 #include <linux/mount.h>
 
+/*
+ * Debian's kernels zero every local variable. For arrays that are filled before
+ * they are read, on paths that every message takes, that is time for nothing.
+ */
+#if defined(__CHECKER__) || !__has_attribute(__uninitialized__)
+#define krg_uninitialized
+#else
+#define krg_uninitialized	__attribute__((__uninitialized__))
+#endif
+
 /* 6.3 replaced the user namespace of a mount by an id map in every vfs call. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 #define krg_mnt_idmap(mnt)	mnt_idmap(mnt)
