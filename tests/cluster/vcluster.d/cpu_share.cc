@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fmt/format.h>
@@ -51,10 +52,12 @@ constexpr const char* v1_root = "/sys/fs/cgroup/cpu";
 CpuShare::CpuShare(const std::string& name, int node, int percent) : percent_(percent) {
     if (percent <= 0) return;
     group_name_ = group_prefix(name) + std::to_string(node);
+    method_ = "signals";
+    const char* wanted = std::getenv("KRG_CPU_SHARE");  // for the test of the way a host without control groups goes
+    if (wanted && std::string_view(wanted) == "signals") return;
     std::string v2 = v2_root();
     if (!v2.empty() && use_group(v2, true)) return;
-    if (use_group(v1_root, false)) return;
-    method_ = "signals";
+    (void)use_group(v1_root, false);
 }
 
 CpuShare::~CpuShare() {

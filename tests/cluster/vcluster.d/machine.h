@@ -16,9 +16,9 @@ namespace krg::vcluster {
 /// What all machines of a cluster have in common; written to the state directory as JSON.
 struct ClusterSpec {
     std::string name;
-    std::string checkout;  ///< top of the source tree
-    std::string directory; ///< state directory
-    std::string shared;    ///< host directory behind /shared
+    std::string checkout;   ///< top of the source tree
+    std::string directory;  ///< state directory
+    std::string shared;     ///< host directory behind /shared
     Kernel kernel;
     std::string kernel_wanted;
     std::string accelerator;  ///< "kvm" or "tcg"
@@ -38,9 +38,9 @@ inline constexpr int node_id_max = 126;
 
 /// The pipes and cables of a machine that is about to start.
 struct MachineWiring {
-    Fd control;             ///< other end of the control port
-    std::vector<Fd> cables; ///< eth1, eth2
-    int agent_port = 0;     ///< in the cluster's network namespace
+    Fd control;              ///< other end of the control port
+    std::vector<Fd> cables;  ///< eth1, eth2
+    int agent_port = 0;      ///< in the cluster's network namespace
 };
 
 [[nodiscard]] std::vector<std::string> machine_command(const ClusterSpec& spec, int node, const MachineWiring& wiring);
@@ -53,8 +53,8 @@ class MachineProcess {
 public:
     /// Starts `argv` with `inherited` descriptors kept open and its messages appended to `log`; when `cgroup_procs` is a
     /// file, the process enters that control group first.
-    static MachineProcess start(const std::vector<std::string>& argv, const std::vector<int>& inherited,
-                                const std::string& log, const std::string& cgroup_procs);
+    static MachineProcess start(const std::vector<std::string>& argv, const std::vector<int>& inherited, const std::string& log,
+                                const std::string& cgroup_procs);
     [[nodiscard]] pid_t pid() const { return pid_; }
     [[nodiscard]] int pidfd() const { return pidfd_.get(); }
     [[nodiscard]] bool running() const { return pid_ > 0; }

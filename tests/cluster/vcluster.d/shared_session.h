@@ -59,10 +59,11 @@ private:
         std::string_view rest;
         bool good = true;
 
-        template <typename T>
+        template<typename T>
         T take() {
             T value{};
-            if (rest.size() < sizeof value) good = false;
+            if (rest.size() < sizeof value)
+                good = false;
             else {
                 std::memcpy(&value, rest.data(), sizeof value);
                 rest.remove_prefix(sizeof value);
@@ -79,7 +80,7 @@ private:
     int handle_files(Request& request);
     void write_loop();
     void reply(uint64_t unique, int error, std::string_view payload = {});
-    template <typename T>
+    template<typename T>
     int reply_with(const Request& request, const T& value, std::string_view more = {}) {
         std::string payload(reinterpret_cast<const char*>(&value), sizeof value);
         payload.append(more);

@@ -27,12 +27,14 @@ namespace {
 
 constexpr int answer_timeout_ms = 30'000;
 
-/// Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 when there is none.
+/// Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 when there is none or it has ended and
+/// only nobody has collected it yet.
 unsigned long long start_time(pid_t pid) {
     std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
     size_t at = stat.rfind(')');  // the name before it may hold anything
-    if (at == std::string::npos) return 0;
+    if (at == std::string::npos || at + 2 >= stat.size()) return 0;
     at += 2;
+    if (stat[at] == 'Z' || stat[at] == 'X') return 0;
     for (int field = 3; field < 22; ++field) at = stat.find(' ', at) + 1;
     return std::strtoull(stat.c_str() + at, nullptr, 10);
 }

@@ -24,14 +24,14 @@ struct Node {
     NodeState state = NodeState::off;
     MachineProcess process;
     Fd control;
-    std::string heard;       ///< an incomplete line
-    std::string stage;       ///< what it is doing, for people
-    std::string failure;     ///< why it is not what it should be, for people
-    bool ready = false;      ///< the agent answers
+    std::string heard;    ///< an incomplete line
+    std::string stage;    ///< what it is doing, for people
+    std::string failure;  ///< why it is not what it should be, for people
+    bool ready = false;   ///< the agent answers
     bool joined = false;
-    bool wants_role = false; ///< modules loaded, waits to be told what to join
+    bool wants_role = false;  ///< modules loaded, waits to be told what to join
     bool has_role = false;
-    int boots = 0;           ///< counts starts and resets: a command belongs to one boot
+    int boots = 0;  ///< counts starts and resets: a command belongs to one boot
     double started_s = 0, ready_s = 0;
     size_t serial_seen = 0;
     std::unique_ptr<CpuShare> share;

@@ -72,9 +72,9 @@ private:
     using Frame = std::string;
     struct Port {
         Fd socket;
-        std::string received;           // bytes of an incomplete frame
-        std::deque<Frame> to_send;      // with their length in front
-        size_t sent = 0;                // of the first one
+        std::string received;       // bytes of an incomplete frame
+        std::deque<Frame> to_send;  // with their length in front
+        size_t sent = 0;            // of the first one
         size_t queued_bytes = 0;
         PortCounters counters;
     };
@@ -83,9 +83,7 @@ private:
         uint64_t order;
         PathId path;
         Frame frame;
-        bool operator<(const Delayed& other) const {
-            return due_s != other.due_s ? due_s > other.due_s : order > other.order;
-        }
+        bool operator<(const Delayed& other) const { return due_s != other.due_s ? due_s > other.due_s : order > other.order; }
     };
 
     void loop();
