@@ -86,10 +86,13 @@ static void conn_pass_on(struct krg_conn *c)
 	/* Callers never read CTL. */
 	next = c->class == KRG_CLASS_CTL ? NULL :
 	       list_first_entry_or_null(&c->rx_waiters, struct krg_call, waiter);
+	if (c->rx_stalled && !krg_session_dead(c->session))
+		return;
+	/* A message whose header a caller has read, before it left: the thread's. */
+	if (c->rx_pending)
+		WRITE_ONCE(c->rx_service, true);
 	if (c->rx_service || krg_session_dead(c->session))
 		conn_wake_service(c);
-	else if (c->rx_stalled)
-		return;
 	else if (next)
 		wake_up(&next->wait);
 	else if (c->rx_ready || krg_transport->readable(c->tc)) {
@@ -301,18 +304,16 @@ static void conn_lead(struct krg_conn *c, struct krg_call *call, unsigned long d
 	for (;;) {
 		WRITE_ONCE(c->rx_ready, false);
 		ret = conn_receive(c, true);
+		if (ret == 1)
+			break;		/* disowning wakes the service thread for it */
+		if (ret && ret != -EAGAIN) {
+			conn_broken(c, ret);
+			break;
+		}
 		if (READ_ONCE(call->done) || time_after(jiffies, deadline))
 			break;
 		if (!ret)
 			continue;
-		if (ret == 1) {
-			WRITE_ONCE(c->rx_service, true);
-			break;
-		}
-		if (ret != -EAGAIN) {
-			conn_broken(c, ret);
-			break;
-		}
 		left = deadline - jiffies;
 		if (left <= 0)
 			break;
