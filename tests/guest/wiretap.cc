@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
         std::cerr << "krg-wiretap: cannot listen on " << argv[1] << '\n';
         return 1;
     }
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(argv[2]));
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(std::strtol(argv[2], nullptr, 10));
     std::uint64_t encrypted = 0;
     std::uint64_t plaintext = 0;
     while (std::chrono::steady_clock::now() < end) {

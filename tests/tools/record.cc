@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // krg-record: asks the running kernel everything that can be read and prints the answers as a recording for replay.hh.
 // With a number, it also records so many events. Usage: krg-record [EVENTS] > messages/NAME.msgs
-#include <cstdlib>
 #include <iostream>
+#include <string>
 
 #include "include/uapi/linux/kerrighed.h"
 #include "tests/tools/replay.hh"
@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
         record(*transport, KRG_CMD_NODE_GET, true);
         record(*transport, KRG_CMD_LINK_GET, true);
         record(*transport, KRG_CMD_STATS_GET, true);
-        for (int left = argc > 1 ? std::atoi(argv[1]) : 0; left > 0;) {
+        for (int left = argc > 1 ? std::stoi(argv[1]) : 0; left > 0;) {
             krg::Message message;
             const auto outcome = events->next(message, std::chrono::seconds(60));
             if (outcome == krg::EventSource::Outcome::timeout) break;
