@@ -217,7 +217,8 @@ void Run::form() {
     const auto creator = static_cast<NodeId>(1 + rng_.below(nodes));
     const Time drawn = rng_.log_uniform(1, 3000) * ms;
     const Time spread = k_.spread_ms != 0 ? k_.spread_ms * ms : drawn;
-    for (NodeId node = 1; node <= nodes + (k_.intruder != 0 ? 1 : 0); node++) {
+    const auto last = static_cast<NodeId>(world_.nodes());
+    for (NodeId node = 1; node <= last; node++) {
         NodeIntent& intent = intents_[node];
         intent.max_nodes = static_cast<u16>(nodes + (k_.intruder == 1 ? 1 : 0));
         intent.join_limit_ms = rng_.chance(1, 2) ? 0 : static_cast<u32>(rng_.between(5, 20) * (k_.suspect_ms + k_.lease_ms));
