@@ -25,7 +25,8 @@ void build(const ClusterSpec& spec) {
         RunResult result = run(argv, true, spec.checkout);
         if (result.status != 0) throw Error(fmt::format("cannot build what the guests need:\n{}", result.output));
     };
-    step({spec.checkout + "/scripts/build-modules", spec.kernel.version});
+    // The debug kernel has no version that the build knows it by.
+    step({spec.checkout + "/scripts/build-modules", spec.kernel_wanted == "debug" ? "debug" : spec.kernel.version});
     step({spec.checkout + "/scripts/build-host", "build/host", "--target", "krgadm"});
 }
 
