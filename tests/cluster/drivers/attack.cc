@@ -2,7 +2,8 @@
 //
 // test_attack: a machine on the wire that is not in the cluster and has no key sends garbage, plaintext TIPC, forged hellos and
 // recorded frames (tests/guest/attack.cc). The cluster must go on as if nothing were there, and count it.
-#include "driver.hh"
+#include "steps.hh"
+#include "tests/cluster/lib/driver.hh"
 
 #include <fmt/format.h>
 
