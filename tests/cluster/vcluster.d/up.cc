@@ -16,7 +16,6 @@
 
 namespace krg::vcluster {
 
-namespace fs = std::filesystem;
 
 namespace {
 
