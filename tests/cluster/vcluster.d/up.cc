@@ -16,7 +16,6 @@
 
 namespace krg::vcluster {
 
-
 namespace {
 
 void build(const ClusterSpec& spec) {
