@@ -18,11 +18,7 @@
 #ifndef KRG_WIRE_H
 #define KRG_WIRE_H
 
-#include <linux/types.h>
-#ifndef __KERNEL__
-#include <stddef.h>
-#include <stdint.h>
-#endif
+#include <kerrighed/ctypes.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -14,15 +14,7 @@
 #ifndef KRG_CORE_MEMBERSHIP_H
 #define KRG_CORE_MEMBERSHIP_H
 
-#ifdef __KERNEL__
-#include <linux/types.h>
-#else
-#include <stdint.h>
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-#endif
+#include <kerrighed/ctypes.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Everything an engine may use: it must be accepted.
+#include <kerrighed/ctypes.h>
+
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -32,7 +34,7 @@ struct Engine {
     Rotate rotate;
     Negate negate;
     std::array<Handler*, 2> handlers{&rotate, &negate};
-    std::array<std::uint8_t, 4096> memory{};
+    std::array<u8, 4096> memory{};
 };
 
 }  // namespace
