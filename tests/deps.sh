@@ -9,6 +9,8 @@
 #   tests/deps.sh build host cluster    several
 #   tests/deps.sh --list [GROUP...]     print the packages, install nothing
 set -euo pipefail
+# shellcheck source=scripts/progress.sh
+. "$(dirname "$0")/../scripts/progress.sh"
 
 # The groups are read by name, below.
 # shellcheck disable=SC2034
@@ -22,6 +24,8 @@ host=(g++ cmake ninja-build pkg-config libgcrypt20-dev libnl-3-dev libnl-genl-3-
 fuzz=(clang libclang-rt-14-dev)
 # virtual clusters
 cluster=(qemu-system-x86 busybox-static iproute2 procps kmod util-linux cpio curl xz-utils zstd)
+# guests that run systemd (vcluster up --systemd). By itself: it would become process 1 of a machine that has another
+systemd=(systemd systemd-sysv)
 # the debug kernel, built from Debian's own source
 debug=(linux-source-6.1 gcc-12 make flex bison libelf-dev libssl-dev bc rsync cpio xz-utils kmod)
 # static checks
@@ -30,7 +34,7 @@ lint=(clang-format clang-tidy sparse shellcheck mandoc git)
 dkms=(dkms)
 }
 
-groups="build host fuzz cluster debug lint dkms"
+groups="build host fuzz cluster systemd debug lint dkms"
 default_groups=(build host)
 
 usage() { echo "usage: tests/deps.sh [--list] [GROUP...]   groups: $groups" >&2; exit 2; }
@@ -95,27 +99,45 @@ else
 fi
 
 log=$(mktemp "${TMPDIR:-/tmp}/krg-deps.XXXXXX")
-trap 'rm -f "$log"' EXIT
+trap 'progress_stop; rm -f "$log"' EXIT
 
 apt() {
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=900 \
 		-o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1
 }
 
+# apt-get's own log, counted: first everything is fetched, then unpacked, then set up.
+how_far() {
+	awk -v seconds=$((SECONDS - started)) '
+		/ newly installed, / { for (i = 1; i < NF; i++) if ($(i + 1) == "newly") total = $i }
+		/^Need to get / { size = $4 " " $5 }
+		/^Get:/ { got++ } /^Unpacking / { unpacked++ } /^Setting up / { done++ }
+		END {
+			if (!total) step = "reading the package lists"
+			else if (!unpacked) step = "fetching " total " packages, " size ": " got + 0
+			else if (!done) step = "unpacking " total " packages: " unpacked
+			else step = "setting up " total " packages: " done
+			print "deps: " seconds " s, " step
+		}' "$log"
+}
+
 lists_present() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
 
 echo "deps: installing ${missing[*]}"
 started=$SECONDS
+progress_start how_far
 lists_present || apt update || true
 # A package list that is out of date names files the mirror no longer has: refresh it once and try again.
 if ! apt install -y --no-install-recommends "${missing[@]}" &&
 	! { apt update && apt install -y --no-install-recommends "${missing[@]}"; }; then
+	progress_stop
 	tail -n 25 "$log" >&2
 	echo "deps: apt-get could not install ${missing[*]}" >&2
 	echo "deps: the project is developed on Debian 12 (bookworm), with bookworm-security for its 6.12 kernel" >&2
 	exit 1
 fi
 
+progress_stop
 find_missing
 if [ ${#missing[@]} -gt 0 ]; then
 	echo "deps: apt-get reported success, but these are still missing: ${missing[*]}" >&2
