@@ -106,7 +106,7 @@ apt() {
 		-o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1
 }
 
-# apt-get's own log, counted: first everything is fetched, then unpacked, then set up.
+# apt-get's own log, counted.
 how_far() {
 	awk -v seconds=$((SECONDS - started)) '
 		/ newly installed, / { for (i = 1; i < NF; i++) if ($(i + 1) == "newly") total = $i }
@@ -115,8 +115,7 @@ how_far() {
 		END {
 			if (!total) step = "reading the package lists"
 			else if (!unpacked) step = "fetching " total " packages, " size ": " got + 0
-			else if (!done) step = "unpacking " total " packages: " unpacked
-			else step = "setting up " total " packages: " done
+			else step = "installing " total " packages: " unpacked + 0 " unpacked, " done + 0 " set up"
 			print "deps: " seconds " s, " step
 		}' "$log"
 }
