@@ -48,6 +48,7 @@ void Engine::step(Ms now, const krg_mbr_event& ev) {
     now_ = later(now_, now);
     stats_.events++;
     if (state_ == KRG_MBR_FAILED) return;
+    watch_quorum();  // before the event: a machine that slept must notice, even if its first message heals everything
     event(ev);
     after_event();
 }
@@ -106,8 +107,7 @@ Ms Engine::deadline() const {
     if (state_ == KRG_MBR_PREPARING && hold_until_ > now_) at = sooner(at, hold_until_);
     if (phase_ != Phase::Idle) at = sooner(at, phase_deadline_);
     if (plan_needed_ && phase_ == Phase::Idle) {
-        Ms due = later(plan_since_ + plan_delay(), retry_at_);
-        if (due > now_) at = sooner(at, due);
+        if (Ms due = proposal_due(); due > now_) at = sooner(at, due);
     }
     return at;
 }
@@ -317,10 +317,11 @@ bool Engine::has_quorum(Ms now) {
 
 u64 Engine::hash() const {
     u64 h = mix(state_, u64(over_) | u64(prepared_) << 1 | u64(committed_) << 2 | u64(drain_asked_) << 3 | u64(drained_) << 4 |
-                            u64(fast_used_) << 5 | u64(phase_) << 8 | u64(max_round_) << 16);
+                            u64(fast_used_) << 5 | u64(quorum_near_) << 6 | u64(phase_) << 8 | u64(max_round_) << 16);
     h = view_.hash(h);
     for (Ms t : {lease_until_, hold_until_, hold_all_until_, next_renew_, join_deadline_, accepted_at_, plan_since_, retry_at_})
         h = mix(h, t == never ? t : t - now_);  // times relative to now: states repeat
+    h = mix(h, now_ < patience_limit() ? now_ - quorum_back_ + 1 : 0);
     for (Ballot b : {promised_, accepted_, ballot_, best_}) h = mix(h, u64(b.round) << 16 | b.node);
     if (!accepted_.none()) h = accepted_value_.hash(h);
     if (phase_ != Phase::Idle) h = value_.hash(h);

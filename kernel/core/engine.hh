@@ -141,6 +141,11 @@ private:
     [[nodiscard]] u64 plan_hash() const;
     [[nodiscard]] bool plan_differs() const;
     [[nodiscard]] Ms plan_delay() const;
+    void watch_quorum();
+    [[nodiscard]] bool plan_gives_up_on_somebody() const;
+    [[nodiscard]] Ms patience_limit() const { return quorum_back_ ? quorum_back_ + 3ull * params().suspect_ms : 0; }
+    [[nodiscard]] Ms patience_end() const;
+    [[nodiscard]] Ms proposal_due() const;
     [[nodiscard]] u32 reachable_members() const;
 
     // propose.cc
@@ -226,6 +231,8 @@ private:
     Ms plan_since_ = 0;
     bool plan_needed_ = false, plan_hard_ = false, plan_plain_ = true;
     Ms next_review_ = 0;
+    bool quorum_near_ = true;  // a quorum was in reach when last looked
+    Ms quorum_back_ = 0;       // since when it is again; 0: it never went
     Clique clique_;
 
     // Acceptor of the next epoch.

@@ -31,7 +31,8 @@
     X(ServeAfterDrained, "a drained node serves again")                                                                        \
     X(ExpelledStays, "a node that learns it was removed goes on")                                                              \
     X(LostDecideNotRepaired, "members that missed a decision are not told")                                                    \
-    X(DriftIgnored, "holds leave out the clock drift")
+    X(DriftIgnored, "holds leave out the clock drift")                                                                         \
+    X(ImpatientHeal, "a majority that finds each other again does not wait for the others' links")
 
 namespace krg {
 

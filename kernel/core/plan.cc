@@ -147,8 +147,43 @@ Ms Engine::plan_delay() const {
     return plan_.has(cfg_.self) ? delay : delay + 2 * settle;
 }
 
+/// Notes when a quorum comes back into reach.
+void Engine::watch_quorum() {
+    if (!in_view() || over_ || (!plan_dirty_ && now_ < next_review_)) return;
+    bool near = view_.decided_by(reachable_members(), true);
+    if (near && !quorum_near_) quorum_back_ = now_;
+    quorum_near_ = near;
+}
+
+/// Does the plan leave out a member that neither asked to go nor is known to be dead?
+bool Engine::plan_gives_up_on_somebody() const {
+    constexpr u8 goes = u8(RequestKind::Leave) | u8(RequestKind::Evict);
+    for (u32 i = 0; i < view_.count(); i++) {
+        NodeId n = view_.members()[i].node;
+        if (!plan_.has(n) && !peer(n).returned && !(peer(n).requests & goes)) return true;
+    }
+    return false;
+}
+
+/**
+ * Until when this plan has to wait for members it leaves out. After a cluster
+ * fell apart its links come back one by one, and the first majority must not
+ * give up on those whose links are still on their way: evidence then has to be
+ * stable for suspect_ms, at most three times that in all. A crash that leaves a
+ * quorum in reach never waits here.
+ */
+Ms Engine::patience_end() const {
+    Ms end = patience_limit();
+    if (now_ >= end || KRG_MUTANT(ImpatientHeal) || !plan_gives_up_on_somebody()) return 0;
+    return sooner(plan_since_ + params().suspect_ms, end);
+}
+
+/// When the plan may be proposed.
+Ms Engine::proposal_due() const { return later(later(plan_since_ + plan_delay(), retry_at_), patience_end()); }
+
 void Engine::review() {
     if (!in_view() || over_ || phase_ != Phase::Idle) return;
+    watch_quorum();
     if (!plan_dirty_ && now_ < next_review_) return;
     plan_dirty_ = false;
     next_review_ = now_ + later(params().renew_ms / 2, 1);

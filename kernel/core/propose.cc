@@ -13,13 +13,13 @@ void Engine::propose() {
         if (now_ >= phase_deadline_) give_up_ballot(jitter(params().settle_ms) + 1);
         return;
     }
-    if (!plan_needed_ || now_ < plan_since_ + plan_delay() || now_ < retry_at_) return;
+    if (!plan_needed_ || now_ < proposal_due()) return;
     if (view_.count() == 1 && (peer(cfg_.self).requests & u8(RequestKind::Leave)))
         return over(KRG_MBR_ACT_LEFT, KRG_MBR_R_LEFT, 0);
     if (!view_.decided_by(reachable_members(), true) || plan_.empty()) return;
     plan_dirty_ = true;
     review();  // on what is known now, not at the last look
-    if (!plan_needed_ || now_ < plan_since_ + plan_delay()) return;
+    if (!plan_needed_ || now_ < proposal_due()) return;
     stats_.proposals++;
     bool first = promised_.none() && !fast_used_ && plan_plain_ && plan_.contains_all(view_.ids());
     bool fast = cfg_.self == view_.lowest() && (first || KRG_MUTANT(ReuseFastBallot));
@@ -90,7 +90,8 @@ void Engine::promise_from(NodeId from) {
     if (phase_ != Phase::One || !tally(false)) return;
     if (!has_best_) {
         make_plan(true);
-        if (!plan_needed_ || plan_.empty()) return give_up_ballot(0);  // the reason went away meanwhile
+        if (!plan_needed_ || plan_.empty()) return give_up_ballot(0);         // the reason went away meanwhile
+        if (now_ < patience_end()) return give_up_ballot(params().renew_ms);  // a promise knew of a link that is still missing
         if (!stayers_promised()) return;
         build_value();
     }

@@ -104,6 +104,54 @@ TEST(MembershipFailure, Resets_during_a_total_cut_make_a_new_epoch_of_the_same_m
     EXPECT_LE(w.epoch(1), epoch + 2) << "no storm of epochs\n" << w.story();
 }
 
+void all_apart(World& w, const Ids& nodes) {
+    for (int a : nodes)
+        for (int b : nodes)
+            if (a < b) w.cut(a, b);
+    w.run(10000);
+}
+
+TEST(MembershipFailure, A_majority_that_meets_again_waits_for_the_links_of_the_others) {
+    World w;
+    w.form({1, 2, 3, 4, 5});
+    all_apart(w, {1, 2, 3, 4, 5});
+    for (auto [a, b] : {std::pair(1, 2), std::pair(1, 3), std::pair(2, 3)}) w.heal(a, b);
+    w.run(suspect - 150);
+    for (int i : {1, 2, 3}) w.heal(i, 4);
+    w.run(suspect - 150);
+    w.heal();
+    ASSERT_TRUE(w.agreed_within(6000, {1, 2, 3, 4, 5})) << w.story();
+    for (int i : {1, 2, 3, 4, 5}) EXPECT_EQ(w.count(i, KRG_MBR_ACT_EXPELLED), 0) << w.story();
+}
+
+TEST(MembershipFailure, A_majority_that_meets_again_does_not_wait_for_the_dead) {
+    World w;
+    w.form({1, 2, 3, 4, 5});
+    all_apart(w, {1, 2, 3, 4, 5});
+    w.crash(5);
+    u64 healed = w.now();
+    w.heal();
+    ASSERT_TRUE(w.agreed_within(6000, {1, 2, 3, 4})) << w.story();
+    EXPECT_LE(w.now(), healed + suspect + 1000);
+}
+
+TEST(MembershipFailure, Links_that_come_and_go_after_a_heal_do_not_hold_up_the_removal_of_the_dead) {
+    World w;
+    w.options.reset_after = 50;
+    w.form({1, 2, 3, 4, 5});
+    all_apart(w, {1, 2, 3, 4, 5});
+    w.crash(5);
+    for (auto [a, b] : {std::pair(1, 2), std::pair(1, 3), std::pair(2, 3)}) w.heal(a, b);
+    u64 met = w.now();
+    bool linked = false;
+    while (w.members(1).size() == 5 && w.now() < met + 20 * suspect) {
+        linked = !linked;
+        for (int i : {1, 2, 3}) linked ? w.heal(i, 4) : w.cut(i, 4);
+        w.run(800);
+    }
+    EXPECT_LE(w.now(), met + 3 * suspect + 2000) << w.story();
+}
+
 TEST(MembershipFailure, The_minority_of_a_partition_suspends_and_is_expelled_when_it_heals) {
     World w;
     w.form({1, 2, 3, 4, 5});

@@ -70,6 +70,7 @@ private:
     bool converge(const char* after);
     void stay_stable(const char* after);
     void operators_wish();
+    void scatter();
     void final_cut();
     void expect_clique(const std::vector<NodeId>& nodes, const ViewRecord& before);
     bool advance(Time until);
@@ -438,6 +439,43 @@ void Run::operators_wish() {
         violate(rule_converge, fmt::format("n{} was asked to {} n{}: {}", at, by_itself ? "leave," : "evict", victim, wrong));
 }
 
+/// All are cut off from all, for longer than a lease; then links come back one by one. Those that come back while a majority
+/// that met earlier still has to wait for them bring back the members that they had: nobody starts anew, nobody's work is lost.
+void Run::scatter() {
+    const std::vector<NodeId> nodes = wanted_nodes();
+    if (nodes.size() < 3) return;
+    const ViewRecord before = processes_[nodes.front()]->view();
+    // What a link needs from its heal until everybody knows that it is back.
+    const u64 slow = k_.retry_ms + k_.connect_ms + 3 * k_.renew_ms +
+                     (8 * (k_.latency_us + k_.jitter_us + k_.timer_lag_us)) / 1000 + 20;
+    if (slow >= k_.suspect_ms * 9 / 10) return;  // even links that heal at once may come back too late
+    world_.note(0, Detail::short_log, '!', "all are cut off from all");
+    std::vector<std::pair<NodeId, NodeId>> links;
+    for (NodeId a : nodes) {
+        for (NodeId b : nodes) {
+            if (a == b) continue;
+            world_.network().block(world_.now(), a, b);
+            if (a < b) links.emplace_back(a, b);
+        }
+    }
+    if (!advance(world_.now() + (2 * k_.lease_ms + k_.suspect_ms) * ms)) return;
+    for (NodeId node : nodes)
+        if (serves(node)) return violate(rule_silent, fmt::format("n{} serves alone", node));
+    world_.note(0, Detail::short_log, '~', "the links come back one by one");
+    const Time apart = (k_.suspect_ms * 9 / 10 - slow) * ms / links.size();
+    for (std::size_t left = links.size(); left > 0; left--) {
+        std::swap(links[left - 1], links[rng_.below(left)]);
+        const auto [a, b] = links[left - 1];
+        world_.network().unblock(world_.now(), a, b);
+        world_.network().unblock(world_.now(), b, a);
+        if (!advance(world_.now() + apart)) return;
+    }
+    if (!converge("all met again")) return;
+    const ViewRecord& after = processes_[nodes.front()]->view();
+    if (after.members != before.members)
+        violate(rule_regather, fmt::format("all met again in time, but {} became {}", before.text(), after.text()));
+}
+
 void Run::final_cut() {
     const std::vector<NodeId> nodes = wanted_nodes();
     if (nodes.size() < 3) return;
@@ -541,6 +579,7 @@ RunResult Run::result() {
         heal();
         if (converge("faults stopped")) stay_stable("faults stopped");
         if (!checker_.violation() && k_.final_operator != 0) operators_wish();
+        if (!checker_.violation() && k_.scatter != 0) scatter();
         if (!checker_.violation() && k_.final_cut != 0) final_cut();
     }
     result_.violation = checker_.violation();
@@ -572,7 +611,7 @@ RunResult Run::result() {
 }  // namespace
 
 bool is_liveness(const std::string& rule) {
-    return rule == rule_converge || rule == rule_stable || rule == rule_clique || rule == rule_silent;
+    return rule == rule_converge || rule == rule_stable || rule == rule_clique || rule == rule_silent || rule == rule_regather;
 }
 
 RunResult run(const RunOptions& options) { return Run(options).result(); }

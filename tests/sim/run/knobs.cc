@@ -61,6 +61,7 @@ const KnobInfo table[] = {
     KNOB(keep_quorum, keep, "crashes leave the cluster a quorum"),
     KNOB(longest_ms, keep, "longest duration of a fault"),
     KNOB(final_operator, 0, "in the liveness phase: 1 a node is asked to leave, 2 one is evicted"),
+    KNOB(scatter, 0, "in the liveness phase: all are cut off from all, and the links come back one by one"),
     KNOB(final_cut, 0, "how the liveness phase ends: 0 whole, 1 pair, 2 one way, 3 isolate, 4 split, 5 random pairs"),
     KNOB(heal_after, 0, "after the final cut everything heals again"),
     WEIGHT(crash, "crash", "a machine dies, boots again later"),
@@ -152,6 +153,7 @@ Knobs draw_knobs(u64 seed, u64 nodes, u64 seconds) {
     k.final_cut = static_cast<u64>(cuts[rng.below(std::size(cuts))]);
     k.heal_after = rng.chance(1, 3) ? 1 : 0;
     for (u64& weight : k.weight) weight = rng.chance(1, 3) ? 0 : rng.between(1, 10);
+    k.scatter = rng.chance(1, 3) ? 1 : 0;
     return k;
 }
 

@@ -50,7 +50,7 @@ struct Knobs {
     // subscribers and the service
     u64 prepare_ms, drain_ms, rejoin_ms, op_ms;
     // faults
-    u64 keep_quorum, longest_ms, final_operator, final_cut, heal_after;
+    u64 keep_quorum, longest_ms, final_operator, scatter, final_cut, heal_after;
     u64 weight[fault_kinds];
 };
 
