@@ -146,9 +146,6 @@ static void member_act(const struct krg_mbr_action *act)
 	case KRG_MBR_ACT_SEND:
 		member_send(act);
 		break;
-	case KRG_MBR_ACT_DISCONNECT:
-		krg_session_disconnect(act->node, act->incarnation, "not a member");
-		break;
 	case KRG_MBR_ACT_FAILED:
 		krg_member.failed = true;
 		krg_view_set_serve_until(0);
@@ -360,9 +357,12 @@ int krg_member_post(const struct krg_mbr_event *ev)
 
 int krg_member_post_witness(const u8 *data, u32 len)
 {
-	struct krg_member_reply *r = kmalloc(sizeof(*r) + len, GFP_KERNEL);
+	struct krg_member_reply *r;
 	int err = 0;
 
+	if (!len)	/* no vote: not for the engine */
+		return -EBADMSG;
+	r = kmalloc(sizeof(*r) + len, GFP_KERNEL);
 	if (!r)
 		return -ENOMEM;
 	r->len = len;

@@ -286,15 +286,6 @@ void krg_session_expire_opening(void)
 	mutex_unlock(&krg_session_mutex);
 }
 
-void krg_session_disconnect(u16 node, u64 incarnation, const char *why)
-{
-	struct krg_session *s = krg_session_get(node);
-
-	if (s && (!incarnation || s->incarnation == incarnation))
-		krg_session_kill(s, why);
-	krg_session_put(s);
-}
-
 void krg_session_kick_all(void)
 {
 	struct krg_session *s;

@@ -176,8 +176,6 @@ void krg_session_kill(struct krg_session *s, const char *why);
 /** The session that is up with @node, with a reference, or NULL. Any context. */
 struct krg_session *krg_session_get(u16 node);
 void krg_session_put(struct krg_session *s);
-/** Ends the session with @node if it is with @incarnation (0: any). */
-void krg_session_disconnect(u16 node, u64 incarnation, const char *why);
 /** Something that decides whether messages are delivered has changed: look again. */
 void krg_session_kick_all(void);
 /** Ends all sessions; returns when they are closed. */

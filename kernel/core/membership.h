@@ -108,7 +108,6 @@ enum krg_mbr_action_type {
 	KRG_MBR_ACT_LEFT,	/* the planned leave is complete */
 	KRG_MBR_ACT_REFUSED,	/* reason, node = who refused (0: nobody answered): join is over */
 	KRG_MBR_ACT_PEER_REFUSED, /* reason: this node refused node's join (for the log) */
-	KRG_MBR_ACT_DISCONNECT,	/* close connections to node: that incarnation is not a member */
 	KRG_MBR_ACT_FAILED,	/* internal check failed; arg: line. Fence this node. */
 };
 
@@ -200,7 +199,8 @@ u64 krg_mbr_hash(const struct krg_mbr *m);
 /*
  * @state/@state_len: the file; updated in place. @state_cap: room behind @state.
  * @reply: filled, *@reply_len holds its room and then its length.
- * Returns 1: write @state, then use the reply; 0: reply only; -1: refused (bad state or message).
+ * Returns 1: write @state, then use the reply; 0: reply only; -1: refused (bad state or
+ * message, no room), no reply and @state as it was. A reply is never empty.
  */
 int krg_mbr_witness(u8 *state, u32 *state_len, u32 state_cap, u64 cluster_id,
 		    const u8 *msg, u32 msg_len, u8 *reply, u32 *reply_len);

@@ -99,7 +99,7 @@ int witness_step(u8* state, u32* state_length, u32 room, u64 cluster_id, const u
         if (read_state(state, *state_length, s) && s.cluster_id == cluster_id) return finish(w, reply_length, false);
         s = {};
         s.cluster_id = cluster_id;
-        return write_state(state, state_length, room, s) ? finish(w, reply_length, true) : -1;
+        return w.ok() && write_state(state, state_length, room, s) ? finish(w, reply_length, true) : -1;
     }
     if (!read_state(state, *state_length, s) || s.cluster_id != cluster_id) return -1;
     if (h.type != MsgType::P1a && h.type != MsgType::P2a) return -1;
@@ -127,17 +127,19 @@ int witness_step(u8* state, u32* state_length, u32 room, u64 cluster_id, const u
         for (u32 i = 0; i < s.value_length; i++) w.put8(s.value[i]);
         w.put16(0);
         w.put16(0);
+        if (!w.ok()) return -1;  // before anything is promised that nobody would hear of
         if (!KRG_MUTANT(WitnessForgets) && !write_state(state, state_length, room, s)) return -1;
         return finish(w, reply_length, true);
     }
     s.accepted = b;
     s.value = value;
     s.value_length = value_length;
-    if (!KRG_MUTANT(WitnessForgets) && !write_state(state, state_length, room, s)) return -1;
     Writer w = begin_reply(reply, *reply_length, MsgType::P2b, cluster_id, target);
     put_ballot(w, b);
     w.put32(0);
     w.put32(0);
+    if (!w.ok()) return -1;
+    if (!KRG_MUTANT(WitnessForgets) && !write_state(state, state_length, room, s)) return -1;
     return finish(w, reply_length, true);
 }
 

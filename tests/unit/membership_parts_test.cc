@@ -345,6 +345,33 @@ TEST(MembershipWitness, Promises_accepts_and_remembers) {
     EXPECT_EQ(r.get8(), 1);
 }
 
+TEST(MembershipWitness, Without_room_for_its_answer_it_promises_nothing) {
+    Witness w;
+    ASSERT_EQ(w.create(), 1);
+    ASSERT_EQ(w.ask(Witness::message(MsgType::P2a, 5, 2, {3, 1}, {1, 2, 3})), 1);
+    const Bytes file = w.file;
+    const u32 length = w.length;
+    for (auto [type, value] :
+         {std::pair(MsgType::P1a, Bytes{}), std::pair(MsgType::P2a, Bytes{4, 5}), std::pair(MsgType::WitnessNew, Bytes{})}) {
+        const bool creation = type == MsgType::WitnessNew;
+        const u64 cluster = creation ? 6 : 5;
+        const Bytes message = Witness::message(type, cluster, creation ? 0 : 2, {9, 1}, value);
+        ASSERT_EQ(w.ask(message, cluster), 1);
+        const u32 needed = w.reply_length;
+        EXPECT_GE(needed, Header::size) << "never empty";
+        for (u32 room = 0; room < needed; room++) {
+            w.file = file;
+            w.length = length;
+            w.reply.assign(room, 0);
+            EXPECT_EQ(w.ask(message, cluster), -1) << "room for " << room;
+            EXPECT_TRUE(w.file == file && w.length == length);
+        }
+        w.reply.assign(1024, 0);
+        w.file = file;
+        w.length = length;
+    }
+}
+
 TEST(MembershipWitness, An_epoch_that_is_over_stays_over) {
     Witness w;
     ASSERT_EQ(w.create(), 1);

@@ -314,8 +314,8 @@ const Seen* World::last(int id, u32 action) const {
 }
 
 std::string World::story() const {
-    static const char* const names[] = {"",         "SEND", "PREPARE", "COMMIT",       "SUSPEND",    "RESUME", "DRAIN",
-                                        "EXPELLED", "LEFT", "REFUSED", "PEER_REFUSED", "DISCONNECT", "FAILED"};
+    static const char* const names[] = {"",      "SEND",     "PREPARE", "COMMIT",  "SUSPEND",      "RESUME",
+                                        "DRAIN", "EXPELLED", "LEFT",    "REFUSED", "PEER_REFUSED", "FAILED"};
     std::ostringstream out;
     for (const Seen& s : seen_)
         out << s.at << " node" << s.node << " " << names[s.act.type] << " epoch " << s.act.epoch << " reason " << s.act.reason

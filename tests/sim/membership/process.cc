@@ -218,7 +218,6 @@ void MembershipProcess::act(const krg_mbr_action& action) {
     case KRG_MBR_ACT_EXPELLED:
     case KRG_MBR_ACT_LEFT:
     case KRG_MBR_ACT_REFUSED: end(action); break;
-    case KRG_MBR_ACT_DISCONNECT: host_.disconnect(action.node); break;
     default: break;
     }
 }
@@ -249,7 +248,6 @@ void MembershipProcess::trace_action(const krg_mbr_action& action) {
     case KRG_MBR_ACT_LEFT: text = "has left"; break;
     case KRG_MBR_ACT_REFUSED: text = fmt::format("join refused by n{}: {}", action.node, reason_name(action.reason)); break;
     case KRG_MBR_ACT_PEER_REFUSED: text = fmt::format("refuses n{}: {}", action.node, reason_name(action.reason)); break;
-    case KRG_MBR_ACT_DISCONNECT: host_.note(true, '-', fmt::format("disconnects n{}", action.node)); return;
     case KRG_MBR_ACT_FAILED: text = fmt::format("FAILED at line {}", action.arg); break;
     default: text = fmt::format("action {}", action.type); break;
     }

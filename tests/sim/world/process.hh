@@ -37,8 +37,6 @@ public:
     virtual void send(NodeId to, Class cls, std::span<const u8> bytes) = 0;
     /// Process::call(token, arg) after this long.
     virtual void after(Time delay, u32 token, u64 arg) = 0;
-    /// Closes the connections to @p node (they come back after a while).
-    virtual void disconnect(NodeId node) = 0;
     /// One access to the shared stable storage; Process::storage() gets the answer, if any.
     virtual void storage(std::span<const u8> request) = 0;
     /// This life is over: after the callback the Process is destroyed and a new one boots after @p delay.

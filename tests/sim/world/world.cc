@@ -26,9 +26,6 @@ public:
     Rng& rng() override { return rng_; }
     void send(NodeId to, Class cls, std::span<const u8> bytes) override;
     void after(Time delay, u32 token, u64 arg) override;
-    void disconnect(NodeId node) override {
-        if (node != id_ && node != 0 && node <= world_.nodes()) world_.network_.reset(world_.now_, id_, node, ms);
-    }
     void storage(std::span<const u8> request) override;
     void reincarnate(Time delay) override {
         wants_rebirth = true;
