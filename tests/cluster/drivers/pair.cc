@@ -94,6 +94,30 @@ void scenario_witness(Test& test) {
     require_view(test, both, "node 1 boots: a member again", 90);
 }
 
+int boots_of(const Json& machines, int node) {
+    for (const auto& one : machines.at("nodes"))
+        if (one.at("id") == node) return one.at("boots");
+    return 0;
+}
+
+// The nodes go down one after the other: whoever is back first finds members of the old cluster still, or nobody.
+void scenario_reboot(Test& test) {
+    require_view(test, both, "both serve");
+    const std::string before = test.cluster.status(1).cluster_id;
+    const Json machines = test.cluster.machines();
+    ProcessResult result = test.cluster.krgadm(2, {"--yes", "cluster", "reboot"});
+    test.report.require(result.done(), "krgadm cluster reboot is accepted", result.evidence());
+    std::string missing = wait_until("every machine started again", test.cluster.limit(60), [&] {
+        const Json now = test.cluster.machines();
+        for (int node : both)
+            if (boots_of(now, node) != boots_of(machines, node) + 1) return fmt::format("node {} has not", node);
+        return std::string();
+    });
+    test.report.require(missing.empty(), "every machine starts again, once", missing);
+    require_view(test, both, "and they form a cluster", 90);
+    test.report.check(test.cluster.status(1).cluster_id != before, "a new one");
+}
+
 void switch_off(Test& test) {
     const NodeIds nodes = running(test);
     ProcessResult result = test.cluster.krgadm(*nodes.begin(), {"--yes", "cluster", "poweroff"});
@@ -132,6 +156,7 @@ int main(int argc, char** argv) {
         {"link-dies", "one of two links dies, then the other: nothing is lost", scenario_link_dies},
         {"no-witness", "without a witness, half a cluster does not serve", scenario_no_witness},
         {"witness", "with a witness file, one half goes on", scenario_witness},
+        {"reboot", "krgadm cluster reboot restarts every machine, and they form a cluster again", scenario_reboot},
         {"poweroff", "krgadm cluster poweroff switches every machine off", scenario_poweroff},
     };
     return run_driver(options, scenarios, cluster_for(options, "pair"));

@@ -177,21 +177,24 @@ void Supervisor::handle_line(int id, const std::string& line) {
     }
 }
 
-// The lowest node creates the cluster when there is none, the others join once it is there.
+// The lowest node creates the cluster when there is none, the others join once it is there. When a whole cluster restarts,
+// some were told to join while the last of the old members was still going down: they wait for whoever creates the new one.
 void Supervisor::assign_roles() {
     bool cluster = false, creating = false;
     int lowest = 0;
     for (auto& [id, node] : nodes_) {
         cluster = cluster || node.joined;
-        creating = creating || (node.has_role && !node.joined);
-        bool candidate = node.process.running() && node.failure.empty();
+        creating = creating || (node.has_role && node.creates && !node.joined);
+        bool waits_for_others = node.has_role && !node.creates;
+        bool candidate = node.process.running() && node.failure.empty() && !waits_for_others;
         if (candidate && lowest == 0) lowest = id;
     }
     for (auto& [id, node] : nodes_) {
         if (!node.wants_role || (!cluster && (creating || id != lowest))) continue;
         node.wants_role = false;
         node.has_role = true;
-        creating = creating || !cluster;
+        node.creates = !cluster;
+        creating = creating || node.creates;
         std::string role = cluster ? "join\n" : "create\n";
         (void)write_all(node.control.get(), role.data(), role.size());
     }
