@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <random>
 #include <sys/stat.h>
+#include <thread>
 
 namespace krg::vcluster {
 
@@ -20,11 +21,13 @@ namespace {
 
 void build(const ClusterSpec& spec) {
     auto step = [&](const std::vector<std::string>& argv) {
-        RunResult result = run(argv, true, spec.checkout);
-        if (result.status != 0) throw Error(fmt::format("cannot build what the guests need:\n{}", result.output));
+        int status = run_shown(argv, spec.checkout);
+        if (status != 0)
+            throw Error(fmt::format("cannot build what the guests need: {} failed ({}), see above", argv[0], status));
     };
     // The debug kernel has no version that the build knows it by.
-    step({spec.checkout + "/scripts/build-modules", spec.kernel_wanted == "debug" ? "debug" : spec.kernel.version});
+    step({spec.checkout + "/scripts/build-modules", spec.kernel_wanted == "debug" ? "debug" : spec.kernel.version,
+          fmt::format("-j{}", std::max(1U, std::thread::hardware_concurrency()))});
     step({spec.checkout + "/scripts/build-host", "build/host", "--target", "krgadm"});
 }
 

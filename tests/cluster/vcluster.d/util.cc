@@ -60,22 +60,47 @@ bool read_exactly(int fd, void* data, size_t size) {
     return true;
 }
 
-RunResult run(const std::vector<std::string>& argv, bool merge, const std::string& directory) {
+namespace {
+
+[[noreturn]] void become(const std::vector<std::string>& argv, const std::string& directory) {
     std::vector<char*> args;
     for (const auto& word : argv) args.push_back(const_cast<char*>(word.c_str()));
     args.push_back(nullptr);
+    int null = open("/dev/null", O_RDONLY);
+    dup2(null, 0);
+    if (!directory.empty() && chdir(directory.c_str()) != 0) _exit(126);
+    execvp(args[0], args.data());
+    dprintf(2, "%s: %s\n", args[0], std::strerror(errno));
+    _exit(127);
+}
+
+int collect_status(pid_t child) {
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+}  // namespace
+
+int run_shown(const std::vector<std::string>& argv, const std::string& directory) {
+    pid_t child = fork();
+    if (child < 0) throw system_error("cannot run " + argv[0]);
+    if (child == 0) {
+        dup2(2, 1);
+        become(argv, directory);
+    }
+    return collect_status(child);
+}
+
+RunResult run(const std::vector<std::string>& argv, bool merge, const std::string& directory) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) throw system_error("cannot make a pipe");
     pid_t child = fork();
+    if (child < 0) throw system_error("cannot run " + argv[0]);
     if (child == 0) {
-        int null = open("/dev/null", O_RDONLY);
-        dup2(null, 0);
         dup2(ends[1], 1);
         if (merge) dup2(ends[1], 2);
-        if (!directory.empty() && chdir(directory.c_str()) != 0) _exit(126);
-        execvp(args[0], args.data());
-        dprintf(2, "%s: %s\n", args[0], std::strerror(errno));
-        _exit(127);
+        become(argv, directory);
     }
     close(ends[1]);
     Fd out(ends[0]);
@@ -87,9 +112,7 @@ RunResult run(const std::vector<std::string>& argv, bool merge, const std::strin
         if (got <= 0) break;
         result.output.append(buffer, static_cast<size_t>(got));
     }
-    int status = 0;
-    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-    result.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    result.status = collect_status(child);
     return result;
 }
 

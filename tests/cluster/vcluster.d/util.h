@@ -70,6 +70,9 @@ struct RunResult {
     std::string output;
 };
 
+/// Runs a program to its end; what it says goes to our stderr while it says it. Returns its exit status.
+int run_shown(const std::vector<std::string>& argv, const std::string& directory);
+
 /// Runs a program to its end; its stdout (and stderr, when `merge`) comes back, stderr else goes to ours.
 RunResult run(const std::vector<std::string>& argv, bool merge = true, const std::string& directory = {});
 
