@@ -18,6 +18,7 @@
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -31,9 +32,12 @@
 #define KRG_MEMBER_RING		512	/* events that wait; whoever posts more waits for room */
 #define KRG_MEMBER_BUDGET	16	/* messages of one connection before others get their turn */
 #define KRG_MEMBER_SLEEP_MS	1000	/* look around at least this often */
+#define KRG_MEMBER_ASK_MS	3000	/* whoever asks the thread waits so long */
 
+/* Belongs to who asks and to the thread: who asks may have given up by the time of the answer. */
 struct krg_member_ask {
-	struct list_head list;
+	struct list_head list;		/* under the lock */
+	refcount_t refs;
 	struct completion done;
 	struct krg_member_snapshot *out;
 	u16 max_node;
@@ -215,6 +219,14 @@ static void member_run_replies(void)
 	}
 }
 
+static void member_ask_put(struct krg_member_ask *ask)
+{
+	if (!refcount_dec_and_test(&ask->refs))
+		return;
+	krg_member_snapshot_free(ask->out);
+	kfree(ask);
+}
+
 static void member_answer(struct krg_member_ask *ask)
 {
 	struct krg_member_snapshot *s = ask->out;
@@ -238,6 +250,7 @@ static void member_answer(struct krg_member_ask *ask)
 		if (krg_mbr_peer(m, i, s->now_ms, &s->peer[i]))
 			memset(&s->peer[i], 0, sizeof(s->peer[i]));
 	complete(&ask->done);
+	member_ask_put(ask);
 }
 
 static void member_answer_all(void)
@@ -248,7 +261,7 @@ static void member_answer_all(void)
 		spin_lock_bh(&krg_member.lock);
 		ask = list_first_entry_or_null(&krg_member.asks, struct krg_member_ask, list);
 		if (ask)
-			list_del(&ask->list);
+			list_del_init(&ask->list);
 		spin_unlock_bh(&krg_member.lock);
 		if (!ask)
 			return;
@@ -398,29 +411,61 @@ void krg_member_forget(struct krg_conn *c)
 	wait_event(krg_member.room, READ_ONCE(krg_member.serving) != c);
 }
 
-struct krg_member_snapshot *krg_member_snapshot(u16 max_node)
+/* Hands @ask to the thread, with a reference. False: there is none. */
+static bool member_ask(struct krg_member_ask *ask)
 {
-	struct krg_member_ask ask = { .max_node = max_node };
 	bool running;
 
-	ask.out = kvzalloc(struct_size(ask.out, peer, max_node + 1), GFP_KERNEL);
-	if (!ask.out)
-		return NULL;
-	init_completion(&ask.done);
 	spin_lock_bh(&krg_member.lock);
 	running = krg_member.running;
-	if (running)
-		list_add_tail(&ask.list, &krg_member.asks);
-	spin_unlock_bh(&krg_member.lock);
 	if (running) {
-		wake_up(&krg_member.wait);
-		wait_for_completion(&ask.done);	/* the thread answers, also while it ends */
+		refcount_inc(&ask->refs);
+		list_add_tail(&ask->list, &krg_member.asks);
 	}
-	if (!running || ask.err) {
-		krg_member_snapshot_free(ask.out);
+	spin_unlock_bh(&krg_member.lock);
+	return running;
+}
+
+/* Takes @ask back if the thread has not begun to answer; else it finishes for nobody. */
+static void member_unask(struct krg_member_ask *ask)
+{
+	bool queued;
+
+	spin_lock_bh(&krg_member.lock);
+	queued = !list_empty(&ask->list);
+	list_del_init(&ask->list);
+	spin_unlock_bh(&krg_member.lock);
+	if (queued)
+		member_ask_put(ask);
+}
+
+struct krg_member_snapshot *krg_member_snapshot(u16 max_node)
+{
+	struct krg_member_ask *ask = kzalloc(sizeof(*ask), GFP_KERNEL);
+	struct krg_member_snapshot *snap = NULL;
+
+	if (!ask)
 		return NULL;
+	INIT_LIST_HEAD(&ask->list);
+	init_completion(&ask->done);
+	refcount_set(&ask->refs, 1);
+	ask->max_node = max_node;
+	ask->out = kvzalloc(struct_size(ask->out, peer, max_node + 1), GFP_KERNEL);
+	if (!ask->out || !member_ask(ask))
+		goto put;
+	wake_up(&krg_member.wait);
+	/* The thread answers within a few steps, also while it ends. */
+	if (!wait_for_completion_timeout(&ask->done, msecs_to_jiffies(KRG_MEMBER_ASK_MS))) {
+		pr_warn_ratelimited("the membership thread has not answered for %d ms\n",
+				    KRG_MEMBER_ASK_MS);
+		member_unask(ask);
+	} else if (!ask->err) {
+		snap = ask->out;
+		ask->out = NULL;	/* the thread is done with it */
 	}
-	return ask.out;
+put:
+	member_ask_put(ask);
+	return snap;
 }
 
 void krg_member_snapshot_free(struct krg_member_snapshot *s)

@@ -51,7 +51,10 @@ struct krg_member_snapshot {
 	struct krg_mbr_peer_info peer[];	/* by node id, entry 0 unused */
 };
 
-/** Free with krg_member_snapshot_free(). NULL: no engine, or out of memory. */
+/**
+ * Waits for the membership thread, at most a few seconds. Free with
+ * krg_member_snapshot_free(). NULL: no engine, out of memory, or no answer.
+ */
 struct krg_member_snapshot *krg_member_snapshot(u16 max_node);
 void krg_member_snapshot_free(struct krg_member_snapshot *s);
 
