@@ -17,7 +17,7 @@ namespace {
 
 using namespace cluster_test;
 
-constexpr double lease_ms = 2000;  // the default
+constexpr int default_lease_ms = 2000;
 
 ClusterOptions cluster_options(const Options& options, const char* what, int nodes) {
     ClusterOptions cluster;
@@ -57,14 +57,14 @@ Json bench_run(const Cluster& cluster, const std::string& order) {
     return Json::parse(result.out);
 }
 
-void round_trip(const Cluster& cluster, const Options& options, const std::string& name, int size, std::vector<Row>& rows) {
+void round_trip(const Cluster& cluster, const Options& options, const std::string& name, int size, Result& result) {
     const Json json = bench_run(cluster, fmt::format("rtt 2 {} {}", size, options.round_trips));
-    rows.push_back({name, json.at("rpc").at("median_ns"), "ns", json.at("bare").at("median_ns"), 1.10, true});
+    result.add({name, json.at("rpc").at("median_ns"), "ns", json.at("bare").at("median_ns"), 1.10, true});
 }
 
-void bulk(const Cluster& cluster, const Options& options, const std::string& name, std::vector<Row>& rows) {
+void bulk(const Cluster& cluster, const Options& options, const std::string& name, Result& result) {
     const Json json = bench_run(cluster, fmt::format("bulk 2 65536 {} {}", options.bulk_messages, options.bulk_rounds));
-    rows.push_back(
+    result.add(
         {name, json.at("rpc").at("median_bytes_per_s"), "bytes/s", json.at("bare").at("median_bytes_per_s"), 0.90, false});
 }
 
@@ -81,7 +81,8 @@ bool committed(const std::string& output, const NodeIds& members) {
 }
 
 pid_t machine_pid(const Cluster& cluster, int node) {
-    for (const auto& machine : cluster.machines().at("nodes"))
+    const Json all = cluster.machines();
+    for (const auto& machine : all.at("nodes"))
         if (machine.at("id") == node && machine.at("pid") != 0) return machine.at("pid");
     throw std::runtime_error(fmt::format("node {} is not running", node));
 }
@@ -109,7 +110,7 @@ double crash_once(Cluster& cluster, int victim, const NodeIds& all) {
 
 }  // namespace
 
-void measure_messages(const Options& options, const Wanted& wanted, std::vector<Row>& rows) {
+void measure_messages(const Options& options, const Wanted& wanted, Result& result) {
     if (!wanted("rpc-rtt-64") && !wanted("rpc-rtt-4096") && !wanted("rpc-bulk-65536")) return;
     Cluster cluster(cluster_options(options, "rpc", 2));
     cluster.up();
@@ -118,14 +119,17 @@ void measure_messages(const Options& options, const Wanted& wanted, std::vector<
         fmt::format("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; insmod {}/krg_bench.ko",
                     module_folder(options));
     for (int node : {1, 2}) must(cluster.shell(node, load), "krg_bench.ko");
-    if (wanted("rpc-rtt-64")) round_trip(cluster, options, "rpc-rtt-64", 64, rows);
-    if (wanted("rpc-rtt-4096")) round_trip(cluster, options, "rpc-rtt-4096", 4096, rows);
-    if (wanted("rpc-bulk-65536")) bulk(cluster, options, "rpc-bulk-65536", rows);
+    const auto measure = [&](const std::string& name, const std::function<void()>& part) {
+        if (wanted(name)) result.attempt(name, part);
+    };
+    measure("rpc-rtt-64", [&] { round_trip(cluster, options, "rpc-rtt-64", 64, result); });
+    measure("rpc-rtt-4096", [&] { round_trip(cluster, options, "rpc-rtt-4096", 4096, result); });
+    measure("rpc-bulk-65536", [&] { bulk(cluster, options, "rpc-bulk-65536", result); });
     for (int node : {1, 2}) must(cluster.shell(node, "rmmod krg_bench"), "rmmod krg_bench");
     cluster.down();
 }
 
-void measure_detection(const Options& options, const Wanted& wanted, std::vector<Row>& rows) {
+void measure_detection(const Options& options, const Wanted& wanted, Result& result) {
     if (!wanted("detect-and-agree")) return;
     const NodeIds all{1, 2, 3};
     Cluster cluster(cluster_options(options, "crash", 3));
@@ -134,11 +138,13 @@ void measure_detection(const Options& options, const Wanted& wanted, std::vector
     for (int i = 0; i < options.crashes; ++i) {
         if (i > 0) cluster.boot(3);
         wait_for_members(cluster, all);
+        if (const auto lease = cluster.status(1).lease_ms; lease != default_lease_ms)
+            throw std::runtime_error(fmt::format("the lease is {} ms, not the default", lease));
         times.push_back(crash_once(cluster, 3, all));
         fmt::print("crash {}: {:.0f} ms\n", i + 1, times.back());
     }
     cluster.down();
-    rows.push_back({"detect-and-agree", median(times), "ms", lease_ms, 1.5, true});
+    result.add({"detect-and-agree", median(times), "ms", default_lease_ms, 1.5, true});
 }
 
 }  // namespace krg::bench

@@ -13,10 +13,10 @@ struct Options {
 };
 
 /// Our messages against bare TIPC sockets, with krg_bench.ko in a cluster of two nodes.
-void measure_messages(const Options& options, const Wanted& wanted, std::vector<Row>& rows);
+void measure_messages(const Options& options, const Wanted& wanted, Result& result);
 /// From the crash of a machine to the view without it, in a cluster of three nodes.
-void measure_detection(const Options& options, const Wanted& wanted, std::vector<Row>& rows);
+void measure_detection(const Options& options, const Wanted& wanted, Result& result);
 /// Steps of the membership engine, in userspace.
-void measure_engine(const Options& options, const Wanted& wanted, std::vector<Row>& rows);
+void measure_engine(const Options& options, const Wanted& wanted, Result& result);
 
 }  // namespace krg::bench

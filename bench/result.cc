@@ -2,6 +2,7 @@
 //
 // Table and JSON: see result.hh.
 #include "result.hh"
+#include "tests/cluster/lib/process.hh"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -18,6 +19,17 @@ std::string goal_text(const Row& row) {
 }
 
 }  // namespace
+
+void Result::attempt(const std::string& name, const std::function<void()>& part) {
+    try {
+        part();
+    } catch (const cluster_test::Interrupted&) {
+        throw;
+    } catch (const std::exception& error) {
+        failures_.push_back(name + ": " + error.what());
+        fmt::print(stderr, "krg-bench: {}\n", failures_.back());
+    }
+}
 
 void print_table(const std::vector<Row>& rows) {
     fmt::print("{:<24} {:>16} {:>16} {:<8} {:>7} {:>9}\n", "name", "value", "baseline", "unit", "ratio", "goal");

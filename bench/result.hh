@@ -26,6 +26,21 @@ struct Row {
 /// Which rows are wanted, by name.
 using Wanted = std::function<bool(const std::string& name)>;
 
+/// What a run has found out so far: rows, and what could not be measured.
+class Result {
+public:
+    void add(Row row) { rows_.push_back(std::move(row)); }
+    /// Runs one part of the measurement; when it throws, that is noted under `name` and the run goes on. An interrupt ends it.
+    void attempt(const std::string& name, const std::function<void()>& part);
+
+    [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
+    [[nodiscard]] const std::vector<std::string>& failures() const { return failures_; }
+
+private:
+    std::vector<Row> rows_;
+    std::vector<std::string> failures_;
+};
+
 void print_table(const std::vector<Row>& rows);
 /// Throws std::runtime_error when the file cannot be written.
 void write_json(const std::vector<Row>& rows, const std::string& path);
