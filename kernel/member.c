@@ -238,6 +238,7 @@ static void member_answer(struct krg_member_ask *ask)
 	s->state = krg_member.failed ? KRG_MBR_FAILED : krg_mbr_state(m);
 	s->serve_until = krg_member.failed ? 0 : krg_mbr_serve_until(m);
 	s->has_quorum = krg_mbr_has_quorum(m, s->now_ms);
+	s->recovery = krg_mbr_may_recover(m, s->now_ms);
 	krg_mbr_get_stats(m, &s->stats);
 	krg_mbr_get_view(m, &view);
 	s->view = NULL;

@@ -45,6 +45,7 @@ void *krg_member_buffer(void);
 struct krg_member_snapshot {
 	enum krg_mbr_state state;
 	bool has_quorum;
+	enum krg_mbr_recovery recovery;	/* would recover do anything here? */
 	u64 now_ms, serve_until;
 	struct krg_mbr_stats stats;
 	struct krg_view *view;		/* of the engine, committed or not; may be NULL */

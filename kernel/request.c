@@ -171,6 +171,17 @@ int krg_node_leave(struct netlink_ext_ack *extack)
 	return err;
 }
 
+/* There is no picture of the engine: none runs, or it does not answer. */
+static int request_no_answer(struct netlink_ext_ack *extack)
+{
+	if (krg_node_state() == KRG_NODE_OUT) {
+		NL_SET_ERR_MSG(extack, "this node is in no cluster");
+		return -ENOTCONN;
+	}
+	NL_SET_ERR_MSG(extack, "the membership engine does not answer: see dmesg");
+	return -ETIMEDOUT;
+}
+
 /* Is @node a member, seen from here? Text and errno if not. */
 static int request_member(u16 node, struct netlink_ext_ack *extack)
 {
@@ -182,7 +193,9 @@ static int request_member(u16 node, struct netlink_ext_ack *extack)
 		return -ERANGE;
 	}
 	snap = krg_member_snapshot(KRG_NODE_ID_MAX);
-	if (!snap || !snap->view) {
+	if (!snap)
+		return request_no_answer(extack);
+	if (!snap->view) {
 		NL_SET_ERR_MSG(extack, "this node is in no cluster");
 		err = -ENOTCONN;
 	} else if (!krg_view_find(snap->view, node)) {
@@ -228,15 +241,29 @@ int krg_node_recover(struct netlink_ext_ack *extack)
 {
 	struct krg_mbr_event recover = { .type = KRG_MBR_EV_RECOVER };
 	struct krg_member_snapshot *snap = krg_member_snapshot(KRG_NODE_ID_MAX);
-	int err = 0;
+	enum krg_mbr_recovery answer = KRG_MBR_RECOVERY_NO_VIEW;
 
-	if (!snap || !snap->view) {
-		NL_SET_ERR_MSG(extack, "this node is in no view: there is nothing to recover");
-		err = -ENOTCONN;
-	} else if (snap->has_quorum) {
-		NL_SET_ERR_MSG(extack, "this node has quorum: there is nothing to recover");
-		err = -EINVAL;
-	}
+	if (!snap)
+		return request_no_answer(extack);
+	if (snap->view)
+		answer = snap->recovery;
 	krg_member_snapshot_free(snap);
-	return err ?: krg_member_post(&recover);
+	switch (answer) {
+	case KRG_MBR_RECOVERY_OK:
+		return krg_member_post(&recover);
+	case KRG_MBR_RECOVERY_QUORUM:
+		NL_SET_ERR_MSG(extack, "this node has quorum: there is nothing to recover");
+		return -EINVAL;
+	case KRG_MBR_RECOVERY_GOING:
+		NL_SET_ERR_MSG(extack,
+			       "this node is to be evicted or is leaving: recover at another node");
+		return -EINVAL;
+	case KRG_MBR_RECOVERY_OUTSIDE:
+		NL_SET_ERR_MSG(extack,
+			       "this node does not reach all that reach each other: recover at one of those");
+		return -EINVAL;
+	default:
+		NL_SET_ERR_MSG(extack, "this node is in no view: there is nothing to recover");
+		return -ENOTCONN;
+	}
 }

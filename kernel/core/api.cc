@@ -71,6 +71,8 @@ void krg_mbr_get_stats(const struct krg_mbr* m, struct krg_mbr_stats* stats) { *
 
 int krg_mbr_has_quorum(struct krg_mbr* m, u64 now_ms) { return m->engine.has_quorum(now_ms + 1); }
 
+enum krg_mbr_recovery krg_mbr_may_recover(struct krg_mbr* m, u64 now_ms) { return m->engine.may_recover(now_ms + 1); }
+
 u64 krg_mbr_hash(const struct krg_mbr* m) { return m->engine.hash(); }
 
 int krg_mbr_witness(u8* state, u32* state_len, u32 state_cap, u64 cluster_id, const u8* msg, u32 msg_len, u8* reply,

@@ -80,6 +80,7 @@ public:
     [[nodiscard]] const View& view() const { return view_; }
     [[nodiscard]] const krg_mbr_stats& stats() const { return stats_; }
     [[nodiscard]] bool has_quorum(Ms now);
+    [[nodiscard]] enum krg_mbr_recovery may_recover(Ms now);
     [[nodiscard]] bool peer_info(NodeId node, Ms now, krg_mbr_peer_info& info);
     [[nodiscard]] u64 hash() const;
 

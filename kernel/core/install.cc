@@ -108,6 +108,16 @@ void Engine::install(const View& v, Ms hold_until, Ms hold_all_until) {
     renew_all();
 }
 
+/// Answers from the plan of the last review, which is at most a renewal old: a question must not change a running ballot's plan.
+enum krg_mbr_recovery Engine::may_recover(Ms now) {
+    now_ = later(now_, now);
+    if (!in_view() || over_ || state_ == KRG_MBR_FAILED) return KRG_MBR_RECOVERY_NO_VIEW;
+    if (view_.decided_by(reachable_members(), true)) return KRG_MBR_RECOVERY_QUORUM;
+    if (plan_.has(cfg_.self)) return KRG_MBR_RECOVERY_OK;
+    constexpr u8 goes = u8(RequestKind::Leave) | u8(RequestKind::Evict);
+    return peer(cfg_.self).requests & goes ? KRG_MBR_RECOVERY_GOING : KRG_MBR_RECOVERY_OUTSIDE;
+}
+
 /**
  * The operator vouches that every member this node does not reach is dead. The
  * epoch jumps so far that no view decided by votes can ever have the same one.

@@ -185,6 +185,16 @@ int krg_mbr_peer(struct krg_mbr *m, u16 node, u64 now_ms, struct krg_mbr_peer_in
 void krg_mbr_get_stats(const struct krg_mbr *m, struct krg_mbr_stats *stats);
 /** Does this node, as far as it knows, reach a quorum of its view? */
 int krg_mbr_has_quorum(struct krg_mbr *m, u64 now_ms);
+/* Would EV_RECOVER do anything at this node? */
+enum krg_mbr_recovery {
+	KRG_MBR_RECOVERY_OK,
+	KRG_MBR_RECOVERY_NO_VIEW,	/* in no cluster: nothing to recover */
+	KRG_MBR_RECOVERY_QUORUM,	/* there is a quorum: votes decide */
+	KRG_MBR_RECOVERY_GOING,		/* this node is to be evicted or leaves: it would be left out itself */
+	KRG_MBR_RECOVERY_OUTSIDE,	/* it does not reach all of those that reach each other */
+};
+
+enum krg_mbr_recovery krg_mbr_may_recover(struct krg_mbr *m, u64 now_ms);
 /** A hash of the whole state, for the exhaustive explorer and determinism checks. */
 u64 krg_mbr_hash(const struct krg_mbr *m);
 

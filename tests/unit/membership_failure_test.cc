@@ -420,6 +420,39 @@ TEST(MembershipFailure, The_operators_word_is_not_taken_while_there_is_a_quorum)
     EXPECT_EQ(w.epoch(1), epoch);
 }
 
+krg_mbr_recovery may_recover(World& w, int node) { return krg_mbr_may_recover(w.engine(node), w.clock(node)); }
+
+TEST(MembershipFailure, A_node_that_is_to_be_evicted_says_that_it_cannot_recover) {
+    World w;
+    w.form({1, 2, 3, 4, 5});
+    for (int i : {3, 4, 5}) w.crash(i);
+    w.run(3000);
+    EXPECT_EQ(may_recover(w, 1), KRG_MBR_RECOVERY_OK);
+    w.evict(2, 1);
+    w.run(500);
+    u64 epoch = w.epoch(1);
+    EXPECT_EQ(may_recover(w, 1), KRG_MBR_RECOVERY_GOING);
+    w.recover(1);
+    w.run(500);
+    EXPECT_EQ(w.epoch(1), epoch) << "as it said";
+    EXPECT_EQ(may_recover(w, 2), KRG_MBR_RECOVERY_OK);
+    w.recover(2);
+    EXPECT_TRUE(w.agreed_within(5000, {2})) << w.story();
+}
+
+TEST(MembershipFailure, Why_there_is_nothing_to_recover) {
+    World w;
+    w.start(8);
+    EXPECT_EQ(may_recover(w, 8), KRG_MBR_RECOVERY_NO_VIEW);
+    w.form({1, 2, 3, 4, 5, 6, 7});
+    EXPECT_EQ(may_recover(w, 1), KRG_MBR_RECOVERY_QUORUM);
+    for (int i : {4, 5, 6, 7}) w.crash(i);
+    w.cut(2, 3);
+    w.run(5000);
+    EXPECT_EQ(may_recover(w, 1), KRG_MBR_RECOVERY_OK);
+    EXPECT_EQ(may_recover(w, 3), KRG_MBR_RECOVERY_OUTSIDE) << "1 and 2 reach each other";
+}
+
 TEST(MembershipFailure, Recovered_nodes_expel_those_who_were_not_dead) {
     World w;
     w.form({1, 2, 3, 4});
