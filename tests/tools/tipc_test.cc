@@ -57,7 +57,36 @@ TEST_F(TipcSetup, key_attribute_is_the_kernels_structure) {
     EXPECT_EQ(secret, derive(Bytes(key_size, 7), "kerrighed tipc gcm(aes) 1", "blue", 20));
 }
 
+TEST_F(TipcSetup, leaving_takes_the_key_off_the_machine) {
+    configure(plan());
+    unconfigure();
+    EXPECT_EQ(machine.unloaded, std::vector<std::string>{"tipc"});
+    EXPECT_FALSE(machine.tipc.loaded);
+    EXPECT_TRUE(machine.tipc.key.empty());
+    configure(plan());
+    EXPECT_EQ(machine.loaded.size(), 2U) << "afresh: with an identity of its own";
+    EXPECT_EQ(machine.tipc.keys_set, 1);
+    EXPECT_EQ(machine.tipc.bearers.size(), 2U);
+}
+
+TEST_F(TipcSetup, leaving_keeps_a_tipc_that_others_use_too) {
+    configure(plan());
+    machine.tipc.bearers.push_back("udp:other");
+    unconfigure();
+    EXPECT_TRUE(machine.unloaded.empty());
+    EXPECT_EQ(machine.tipc.bearers, std::vector<std::string>{"udp:other"});
+}
+
+TEST_F(TipcSetup, leaving_does_not_unload_what_it_could_not_load_again) {
+    configure(plan());
+    machine.can_load = false;
+    unconfigure();
+    EXPECT_TRUE(machine.unloaded.empty());
+    EXPECT_TRUE(machine.tipc.bearers.empty());
+}
+
 TEST_F(TipcSetup, is_idempotent_and_never_sets_a_key_twice) {
+    machine.tipc.in_use = true;
     configure(plan());
     const Bytes identity = machine.tipc.identity;
     configure(plan());

@@ -208,11 +208,27 @@ void Tipc::unconfigure() {
         return;  // unloaded: nothing is left to undo
     }
     const State state = read_state();
-    if (to_hex(state.identity) == note.identity)
-        for (const auto& bearer : note.bearers)
-            if (contains(state.bearers, bearer)) disable_bearer(bearer);
+    const bool ours = to_hex(state.identity) == note.identity;
+    bool shared = !ours;
+    for (const auto& bearer : state.bearers) {
+        if (ours && contains(note.bearers, bearer))
+            disable_bearer(bearer);
+        else
+            shared = true;
+    }
     note.bearers.clear();
+    if (!shared && forget_key()) note = {};
     write_note(note);
+}
+
+/**
+ * Takes the key off this machine by unloading TIPC; false when somebody uses it, and key and identity stay together.
+ * Flushing the key alone would be worse: set again under the same identity, it would count its nonces from 0 again.
+ */
+bool Tipc::forget_key() {
+    if (!system_.module_available("tipc")) return false;
+    transport_.reset();
+    return system_.unload_module("tipc");
 }
 
 }  // namespace krg

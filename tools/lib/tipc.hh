@@ -40,7 +40,10 @@ public:
     /** Makes TIPC what @plan says; does nothing where it already is. Undoes its own steps and throws Error otherwise. */
     void configure(const TipcPlan& plan);
 
-    /** Disables the bearers configure() enabled. Identity and key stay until the module is unloaded. */
+    /**
+     * Disables the bearers configure() enabled, and unloads TIPC, with the key in it, if nobody else uses it. Otherwise
+     * identity and key stay until the module is unloaded.
+     */
     void unconfigure();
 
 private:
@@ -63,6 +66,7 @@ private:
     void set_key(const TipcPlan& plan);
     void enable_bearer(const std::string& bearer, std::uint32_t tolerance_ms);
     void disable_bearer(const std::string& bearer);
+    bool forget_key();
 
     System& system_;
     std::unique_ptr<Transport> transport_;
