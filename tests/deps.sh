@@ -127,8 +127,8 @@ started=$SECONDS
 progress_start how_far
 lists_present || apt update || true
 # A package list that is out of date names files the mirror no longer has: refresh it once and try again.
-if ! apt install -y --no-install-recommends "${missing[@]}" &&
-	! { apt update && apt install -y --no-install-recommends "${missing[@]}"; }; then
+add=(install -y --no-install-recommends --no-remove)
+if ! apt "${add[@]}" "${missing[@]}" && ! { apt update && apt "${add[@]}" "${missing[@]}"; }; then
 	progress_stop
 	tail -n 25 "$log" >&2
 	echo "deps: apt-get could not install ${missing[*]}" >&2

@@ -32,7 +32,7 @@ struct Node {
     bool wants_role = false;  ///< modules loaded, waits to be told what to join
     bool has_role = false;
     bool creates = false;  ///< the role is to create, not to join
-    int boots = 0;  ///< counts starts and resets: a command belongs to one boot
+    int boots = 0;         ///< counts starts and resets: a command belongs to one boot
     double started_s = 0, ready_s = 0;
     size_t serial_seen = 0;
     std::unique_ptr<CpuShare> share;

@@ -155,6 +155,8 @@ void bring_up(const ClusterState& state, UpOptions options) {
     spec.name = state.name();
     spec.directory = state.directory();
     if (spec.shared.empty()) spec.shared = spec.directory + "/shared";
+    if (spec.systemd && access("/lib/systemd/systemd", X_OK) != 0)
+        throw Error("--systemd needs systemd on this machine, whose files the guests use; tests/deps.sh systemd installs it");
     spec.kernel = find_kernel(spec.checkout, spec.kernel_wanted);
     spec.kernel.image = boot_image(spec.kernel);
     if (spec.load && options.build) {

@@ -2,7 +2,7 @@
 //
 // Process 1 of a guest. In the initramfs: load the few modules needed to reach the host, mount the root, move into it.
 // Then, without systemd, it stays process 1: starts the service, reaps orphans, powers off or reboots when told to.
-// With systemd it leaves a unit that starts the service and becomes /sbin/init.
+// With systemd it leaves a unit that starts the service and becomes systemd.
 #include "parts.h"
 
 #include <cerrno>
@@ -105,9 +105,9 @@ void become_systemd() {
     for (const char* unit : {"systemd-binfmt.service", "systemd-journal-flush.service", "e2scrub_reap.service", "getty.target",
                              "modprobe@dm_mod.service", "modprobe@drm.service", "systemd-update-utmp-runlevel.service"})
         symlink("/dev/null", (units + "/" + unit).c_str());
-    char* argv[] = {const_cast<char*>("/sbin/init"), nullptr};
+    char* argv[] = {const_cast<char*>("/lib/systemd/systemd"), nullptr};
     execv(argv[0], argv);
-    boot_failure("run /sbin/init");
+    boot_failure("run /lib/systemd/systemd");
 }
 
 pid_t start_service(const Settings& settings) {
