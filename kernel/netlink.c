@@ -84,29 +84,45 @@ static struct krg_node_status *krg_nl_status(struct netlink_ext_ack *extack)
 	return st;
 }
 
+/* Starts a reply of @size bytes to @info; NULL: no memory. */
+static struct sk_buff *krg_nl_reply_begin(struct genl_info *info, u8 cmd, size_t size, void **header)
+{
+	struct sk_buff *reply = genlmsg_new(size, GFP_KERNEL);
+
+	if (!reply)
+		return NULL;
+	*header = genlmsg_put_reply(reply, info, &krg_nl_family, 0, cmd);
+	if (*header)
+		return reply;
+	nlmsg_free(reply);
+	return NULL;
+}
+
+/* Sends @reply, or frees it if it could not be filled (@err). */
+static int krg_nl_reply_end(struct sk_buff *reply, struct genl_info *info, void *header, int err)
+{
+	if (err) {
+		nlmsg_free(reply);
+		return err;
+	}
+	genlmsg_end(reply, header);
+	return genlmsg_reply(reply, info);
+}
+
 int krg_nl_cluster_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct krg_node_status *st = krg_nl_status(info->extack);
 	struct sk_buff *reply;
-	void *header;
 	int err = -ENOMEM;
+	void *header;
 
 	if (!st)
 		return -ENOMEM;
 
-	reply = genlmsg_new(KRG_NL_CLUSTER_SIZE + st->nr_nodes * nla_total_size(sizeof(u16)), GFP_KERNEL);
-	if (!reply)
-		goto free_status;
-	header = genlmsg_put_reply(reply, info, &krg_nl_family, 0, KRG_CMD_CLUSTER_GET);
-	err = header ? krg_nl_fill_cluster(reply, st) : -EMSGSIZE;
-	if (err) {
-		nlmsg_free(reply);
-		goto free_status;
-	}
-	genlmsg_end(reply, header);
-	err = genlmsg_reply(reply, info);
-
-free_status:
+	reply = krg_nl_reply_begin(info, KRG_CMD_CLUSTER_GET, KRG_NL_CLUSTER_SIZE +
+				   st->nr_nodes * nla_total_size(sizeof(u16)), &header);
+	if (reply)
+		err = krg_nl_reply_end(reply, info, header, krg_nl_fill_cluster(reply, st));
 	kvfree(st);
 	return err;
 }
@@ -164,17 +180,9 @@ int krg_nl_node_get_doit(struct sk_buff *skb, struct genl_info *info)
 	}
 
 	err = -ENOMEM;
-	reply = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
-	if (!reply)
-		goto free_status;
-	header = genlmsg_put_reply(reply, info, &krg_nl_family, 0, KRG_CMD_NODE_GET);
-	err = header ? krg_nl_fill_node(reply, node) : -EMSGSIZE;
-	if (err) {
-		nlmsg_free(reply);
-		goto free_status;
-	}
-	genlmsg_end(reply, header);
-	err = genlmsg_reply(reply, info);
+	reply = krg_nl_reply_begin(info, KRG_CMD_NODE_GET, NLMSG_DEFAULT_SIZE, &header);
+	if (reply)
+		err = krg_nl_reply_end(reply, info, header, krg_nl_fill_node(reply, node));
 
 free_status:
 	kvfree(st);

@@ -61,39 +61,28 @@ static int krg_report_type(unsigned long index, struct krg_report_entry *entry)
 
 static int krg_report_peer(unsigned long index, struct krg_report_entry *entry)
 {
+	/* In the order of the report; the calls come last, as a histogram. */
+	static const char *const names[] = { "tx", "tx_bytes", "rx", "rx_bytes", "resets" };
+	unsigned long what = index % KRG_REPORT_PER_PEER;
 	struct krg_stats_peer peer;
 
+	static_assert(ARRAY_SIZE(names) == KRG_REPORT_PER_PEER - 1);
 	if (!krg_stats_get_peer(index / KRG_REPORT_PER_PEER + 1, &peer))
 		return -EAGAIN;
 
 	entry->peer = peer.node;
-	switch (index % KRG_REPORT_PER_PEER) {
-	case 0:
-		entry->name = "tx";
-		entry->value = peer.tx;
-		return 0;
-	case 1:
-		entry->name = "tx_bytes";
-		entry->value = peer.tx_bytes;
-		return 0;
-	case 2:
-		entry->name = "rx";
-		entry->value = peer.rx;
-		return 0;
-	case 3:
-		entry->name = "rx_bytes";
-		entry->value = peer.rx_bytes;
-		return 0;
-	case 4:
-		entry->name = "resets";
-		entry->value = peer.resets;
-		return 0;
-	default:
-		if (!peer.calls)
-			return -EAGAIN;
-		krg_report_histogram(entry, peer.calls, peer.latency_us, peer.latency);
+	if (what < ARRAY_SIZE(names)) {
+		const u64 values[] = { peer.tx, peer.tx_bytes, peer.rx, peer.rx_bytes, peer.resets };
+
+		static_assert(ARRAY_SIZE(values) == ARRAY_SIZE(names));
+		entry->name = names[what];
+		entry->value = values[what];
 		return 0;
 	}
+	if (!peer.calls)
+		return -EAGAIN;
+	krg_report_histogram(entry, peer.calls, peer.latency_us, peer.latency);
+	return 0;
 }
 
 int krg_report_get(unsigned long index, struct krg_report_entry *entry)

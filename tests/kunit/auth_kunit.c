@@ -62,56 +62,62 @@ static int shake(struct kunit *test, struct krg_identity *one, struct accept_sid
 	return err;
 }
 
+/* Two nodes that will shake hands: 1 connects, 2 accepts. */
+struct pair {
+	struct krg_identity one;
+	struct krg_hs_result result;	/* what 1 learns */
+	struct accept_side two;
+};
+
+static struct pair *pair_make(struct kunit *test, u8 key_one, u8 key_two)
+{
+	struct pair *p = kunit_kzalloc(test, sizeof(*p), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	identity(test, &p->one, 1, key_one);
+	identity(test, &p->two.self, 2, key_two);
+	return p;
+}
+
+static void pair_end(struct pair *p)
+{
+	krg_auth_destroy(p->one.auth);
+	krg_auth_destroy(p->two.self.auth);
+}
+
 static void auth_right_key(struct kunit *test)
 {
-	struct accept_side *two = kunit_kzalloc(test, sizeof(*two), GFP_KERNEL);
-	struct krg_hs_result *r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
-	struct krg_identity one;
+	struct pair *p = pair_make(test, 0x11, 0x11);
+	const struct krg_auth_keys *mine = &p->result.keys, *other = &p->two.result.keys;
 
-	KUNIT_ASSERT_TRUE(test, two && r);
-	identity(test, &one, 1, 0x11);
-	identity(test, &two->self, 2, 0x11);
-	KUNIT_EXPECT_EQ(test, 0, shake(test, &one, two, r));
-	KUNIT_EXPECT_EQ(test, 0, two->err);
-	KUNIT_EXPECT_EQ(test, 102ULL, r->peer.incarnation);
-	KUNIT_EXPECT_EQ(test, 101ULL, two->result.peer.incarnation);
+	KUNIT_EXPECT_EQ(test, 0, shake(test, &p->one, &p->two, &p->result));
+	KUNIT_EXPECT_EQ(test, 0, p->two.err);
+	KUNIT_EXPECT_EQ(test, 102ULL, p->result.peer.incarnation);
+	KUNIT_EXPECT_EQ(test, 101ULL, p->two.result.peer.incarnation);
 	/* What one side sends with, the other receives with; the directions differ. */
-	KUNIT_EXPECT_EQ(test, 0, memcmp(&r->keys.tx, &two->result.keys.rx, sizeof(siphash_key_t)));
-	KUNIT_EXPECT_EQ(test, 0, memcmp(&r->keys.rx, &two->result.keys.tx, sizeof(siphash_key_t)));
-	KUNIT_EXPECT_NE(test, 0, memcmp(&r->keys.rx, &r->keys.tx, sizeof(siphash_key_t)));
-	krg_auth_destroy(one.auth);
-	krg_auth_destroy(two->self.auth);
+	KUNIT_EXPECT_EQ(test, 0, memcmp(&mine->tx, &other->rx, sizeof(siphash_key_t)));
+	KUNIT_EXPECT_EQ(test, 0, memcmp(&mine->rx, &other->tx, sizeof(siphash_key_t)));
+	KUNIT_EXPECT_NE(test, 0, memcmp(&mine->rx, &mine->tx, sizeof(siphash_key_t)));
+	pair_end(p);
 }
 
 static void auth_wrong_key(struct kunit *test)
 {
-	struct accept_side *two = kunit_kzalloc(test, sizeof(*two), GFP_KERNEL);
-	struct krg_hs_result *r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
-	struct krg_identity one;
+	struct pair *p = pair_make(test, 0x11, 0x12);
 
-	KUNIT_ASSERT_TRUE(test, two && r);
-	identity(test, &one, 1, 0x11);
-	identity(test, &two->self, 2, 0x12);
-	KUNIT_EXPECT_EQ(test, -EKEYREJECTED, shake(test, &one, two, r));
-	KUNIT_EXPECT_NE(test, 0, two->err);
-	krg_auth_destroy(one.auth);
-	krg_auth_destroy(two->self.auth);
+	KUNIT_EXPECT_EQ(test, -EKEYREJECTED, shake(test, &p->one, &p->two, &p->result));
+	KUNIT_EXPECT_NE(test, 0, p->two.err);
+	pair_end(p);
 }
 
 static void auth_wrong_cluster(struct kunit *test)
 {
-	struct accept_side *two = kunit_kzalloc(test, sizeof(*two), GFP_KERNEL);
-	struct krg_hs_result *r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
-	struct krg_identity one;
+	struct pair *p = pair_make(test, 0x11, 0x11);
 
-	KUNIT_ASSERT_TRUE(test, two && r);
-	identity(test, &one, 1, 0x11);
-	identity(test, &two->self, 2, 0x11);
-	one.cluster_hash++;
-	KUNIT_EXPECT_EQ(test, -ECONNREFUSED, shake(test, &one, two, r));
-	KUNIT_EXPECT_EQ(test, (int)KRG_MBR_R_CLUSTER, (int)r->peer.reason);
-	krg_auth_destroy(one.auth);
-	krg_auth_destroy(two->self.auth);
+	p->one.cluster_hash++;
+	KUNIT_EXPECT_EQ(test, -ECONNREFUSED, shake(test, &p->one, &p->two, &p->result));
+	KUNIT_EXPECT_EQ(test, (int)KRG_MBR_R_CLUSTER, (int)p->result.peer.reason);
+	pair_end(p);
 }
 
 static void auth_tag_covers_header(struct kunit *test)
