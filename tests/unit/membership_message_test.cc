@@ -59,7 +59,7 @@ std::map<int, Recorded> record() {
         low[1] = P1a;
         krg_mbr_view view;
         krg_mbr_get_view(w.engine(3), &view);
-        for (int i = 0; i < 8; i++) low[size_t(4 + i)] = static_cast<u8>(view.cluster_id >> 8 * i);
+        for (int i = 0; i < 8; i++) low[4 + static_cast<size_t>(i)] = static_cast<u8>(view.cluster_id >> (8 * i));
         low[12] = static_cast<u8>(view.epoch);
         low[20] = static_cast<u8>(view.epoch + 1);
         low[32] = 2;

@@ -210,18 +210,18 @@ TEST(MembershipClique, Is_the_one_that_trying_all_sets_finds) {
         c.place(s.arena, 16);
         c.reset();
         u32 density = random() % 100;
-        for (u16 i = 1; i <= n; i++)
-            for (u16 j = static_cast<u16>(i + 1); j <= n; j++)
+        for (int i = 1; i <= n; i++)
+            for (int j = i + 1; j <= n; j++)
                 if (random() % 100 < density) {
                     g.broken[i][j] = true;
-                    c.conflict(i, j);
+                    c.conflict(static_cast<u16>(i), static_cast<u16>(j));
                 }
         u32 candidates = 0;
         u32 words = NodeSet::words_for(16);
         NodeSet in(s.arena.take<u64>(words), words), out(s.arena.take<u64>(words), words);
-        for (u16 i = 1; i <= n; i++)
+        for (int i = 1; i <= n; i++)
             if (random() % 8) {
-                in.add(i);
+                in.add(static_cast<u16>(i));
                 candidates |= 1u << (i - 1);
             }
         c.solve(in, out);

@@ -41,7 +41,7 @@ void scenario_raw_frames(Test& test) {
                       before.text() + "\n" + after.text());
     for (int node : members) {
         const NodeStatus status = test.cluster.status(node);
-        test.report.check(status.incarnation != "" && status.members == members, fmt::format("node {} kept its members", node),
+        test.report.check(!status.incarnation.empty() && status.members == members, fmt::format("node {} kept its members", node),
                           status.text());
     }
     const std::uint64_t plaintext_now = counter(test, 1, "plaintext_dropped"), hellos_now = counter(test, 1, "bad_hellos");

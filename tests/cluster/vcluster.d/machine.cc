@@ -6,6 +6,7 @@
 #include "agent_protocol.h"
 
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <ctime>
 #include <fcntl.h>
@@ -71,7 +72,7 @@ long tsc_khz() {
         unsigned long long to = __rdtsc();
         double ms = static_cast<double>(end.tv_sec - begin.tv_sec) * 1e3 +
                     static_cast<double>(end.tv_nsec - begin.tv_nsec) / 1e6;
-        return static_cast<long>(static_cast<double>(to - from) / ms + 0.5);
+        return std::lround(static_cast<double>(to - from) / ms);
     }();
     return khz;
 }
