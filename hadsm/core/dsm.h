@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The coherence engine's only face to C: what the kernel edge, the simulator,
+ * the fuzzer and the unit tests include. The protocol is described in
+ * Documentation/hadsm.md and implemented in the C++ files beside this one;
+ * nothing here does I/O, reads a clock or takes a lock, and the bytes of a page
+ * are never looked at: they stay in buffers of the edge, named by handles.
+ *
+ * One engine is one commit domain (one mount, or one process's memory) at one
+ * node: all its containers, the directory of the chunks this node is home of,
+ * and the copies this node holds.
+ *
+ * Use: krg_dsm_new(), then feed events with krg_dsm_step() and after each step
+ * take actions with krg_dsm_next_action() until it returns 0, in order. Calls
+ * must be serialised by the caller. Times are microseconds of one monotonic
+ * clock of this node.
+ *
+ * Where a copy is. A readable copy (S or X) is in the edge's page cache once it
+ * was granted; the engine then knows only its state. Every other copy (retained,
+ * frozen, staged, or held while no program uses it) is a handle in the engine.
+ * A handle that arrives with an event belongs to the engine from then on, until
+ * an action gives it back: GRANT (into the page cache) or FREE. The edge may use
+ * reference counts; a handle named by a SEND is only lent for the send.
+ */
+#ifndef KRG_HADSM_CORE_DSM_H
+#define KRG_HADSM_CORE_DSM_H
+
+#include <kerrighed/ctypes.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KRG_DSM_VERSION		1	/* of the messages between engines */
+#define KRG_DSM_NODES_MAX	16384	/* node ids are 1..16384 as far as the engine cares */
+#define KRG_DSM_REPLICAS_MAX	4
+#define KRG_DSM_CHUNK_SHIFT	9	/* 512 objects a chunk */
+#define KRG_DSM_MESSAGE_MAX	4096	/* bytes of one message without its page */
+
+/* Memory for the engine: directory entries, copies' records, messages not yet taken. May fail at any call. */
+struct krg_dsm_memory {
+	void *(*alloc)(void *context, u64 bytes);	/* aligned to 16, or NULL */
+	void (*free)(void *context, void *memory, u64 bytes);
+	void *context;
+};
+
+enum krg_dsm_class {
+	KRG_DSM_VOLATILE = 1,	/* k = 1 */
+	KRG_DSM_DURABLE,	/* k = 2..4 */
+};
+
+/*
+ * What a container promises. Never changes while the container exists, and
+ * travels with every request, so that a home needs no record of containers.
+ */
+struct krg_dsm_policy {
+	u8 cls;			/* enum krg_dsm_class */
+	u8 replicas;		/* k; 1 exactly for volatile containers */
+	u16 affinity;		/* home of all chunks while it is a member; 0: none */
+};
+
+/* One object: the unit of coherence and transfer. */
+struct krg_dsm_object {
+	u64 container;
+	u64 index;
+	struct krg_dsm_policy policy;
+	u32 pad;
+};
+
+struct krg_dsm_params {
+	u32 hold_us;		/* a fresh write grant stays at least so long */
+	u32 retry_us;		/* after lack of memory: pause before the next attempt */
+	u32 attempts;		/* of a request that met lack of memory, before -ENOMEM */
+	u32 commit_us;		/* a dirty object is committed in the background after so long; 0: never */
+	u32 dirty_max;		/* so many dirty objects start a commit; 0: no bound */
+	u32 parked_max;		/* messages of a later epoch kept, before the sender is reset */
+};
+
+struct krg_dsm_config {
+	u16 self;		/* this node's id, 1..max_nodes */
+	u16 max_nodes;
+	u32 pad;
+	u64 domain;		/* names the commit domain, everywhere the same */
+	u64 seed;		/* of the engine's own choices */
+	struct krg_dsm_params params;
+	struct krg_dsm_memory memory;
+};
+
+/* Access modes, of requests and grants. */
+enum krg_dsm_mode {
+	KRG_DSM_READ = 1,	/* S */
+	KRG_DSM_WRITE = 2,	/* X */
+};
+
+struct krg_dsm_member {
+	u16 node;
+	u16 draining;		/* 1: leaving; is given nothing new */
+	u32 pad;
+	u64 since;		/* the first epoch of this incarnation of the node */
+};
+
+enum krg_dsm_event_type {
+	/*
+	 * A view was installed, not serving yet: epoch, member[count] by ascending id.
+	 * Work of the old epoch stops; PREPARED is among the actions of this step.
+	 */
+	KRG_DSM_EV_PREPARE = 1,
+	KRG_DSM_EV_COMMIT,	/* serve in the view of the last PREPARE; epoch */
+	KRG_DSM_EV_MSG,		/* data/len, handle (0: no page) from node */
+	/*
+	 * A program needs object in mode. token comes back in GRANT or ERROR. The same
+	 * object may be asked for by several; the edge may forget a token, the answer
+	 * still comes.
+	 */
+	KRG_DSM_EV_REQUEST,
+	KRG_DSM_EV_INSTALLED,	/* object: a GRANT was used, the page may be taken away again */
+	/*
+	 * An EDGE action on object is done. handle: of INVALIDATE with keep, the page
+	 * that was removed from the page cache. error: -EBUSY when the page is pinned and
+	 * nothing was changed; it is asked for again later.
+	 */
+	KRG_DSM_EV_EDGE_DONE,
+	/*
+	 * The batch of SNAPSHOT is copied: krg_dsm_batch_put() gave each copy.
+	 * error: not 0 when it could not be (no memory); nothing is kept then.
+	 */
+	KRG_DSM_EV_SNAPSHOT_DONE,
+	KRG_DSM_EV_SYNC,	/* DONE with token when all that is dirty now is committed */
+	KRG_DSM_EV_EVICT,	/* memory pressure: give up this node's copy of object; DONE with token */
+	KRG_DSM_EV_DRAIN,	/* this node leaves: give up everything; DRAINED when it is empty */
+	KRG_DSM_EV_TICK,	/* time passed (at or after the deadline) */
+};
+
+struct krg_dsm_event {
+	u32 type;		/* enum krg_dsm_event_type */
+	u16 node;
+	u16 mode;		/* enum krg_dsm_mode */
+	struct krg_dsm_object object;
+	u64 token;
+	u64 epoch;
+	u64 handle;
+	s32 error;		/* 0 or a negative errno */
+	u32 len;		/* bytes at data, or members at member */
+	const u8 *data;
+	const struct krg_dsm_member *member;
+};
+
+enum krg_dsm_action_type {
+	KRG_DSM_ACT_SEND = 1,	/* data/len to node, with the page of handle, or of object's page cache (cached), or none */
+	/*
+	 * Make object accessible in mode and wake whoever asked. fresh: install handle
+	 * (0: a page of zeros) in the page cache; otherwise it is there already. token: who
+	 * asked, one GRANT for each. Send INSTALLED once the program has used it.
+	 */
+	KRG_DSM_ACT_GRANT,
+	KRG_DSM_ACT_ERROR,	/* object, token: cannot be granted; error: -EIO (lost), -ENOMEM, -EBUSY */
+	/*
+	 * The EDGE actions; at most one per object is under way. EDGE_DONE answers each.
+	 * DOWNGRADE: write-protect in every mapping. INVALIDATE: unmap everywhere and remove from
+	 * the page cache; keep: hand the page over with EDGE_DONE. No wait for the network, no
+	 * mmap_lock; a GRANT still being installed comes first (page lock).
+	 */
+	KRG_DSM_ACT_DOWNGRADE,
+	KRG_DSM_ACT_INVALIDATE,
+	/*
+	 * Write-protect every object of the batch (krg_dsm_batch_object()), after all of
+	 * them are, copy each; then SNAPSHOT_DONE. A write to one of them waits or asks with
+	 * REQUEST until then.
+	 */
+	KRG_DSM_ACT_SNAPSHOT,
+	KRG_DSM_ACT_DONE,	/* token of SYNC or EVICT; error: 0, or why not */
+	KRG_DSM_ACT_FREE,	/* handle: the engine has no more use for it */
+	KRG_DSM_ACT_PREPARED,	/* epoch: the old epoch's work has stopped */
+	KRG_DSM_ACT_RECOVERED,	/* epoch: every chunk of this home answers again */
+	KRG_DSM_ACT_DRAINED,	/* this node holds nothing any more */
+	KRG_DSM_ACT_RESET,	/* node: the connection must be reset (a new epoch follows): reason */
+};
+
+struct krg_dsm_action {
+	u32 type;		/* enum krg_dsm_action_type */
+	u16 node;
+	u8 mode;		/* enum krg_dsm_mode */
+	u8 keep;
+	u8 fresh;
+	u8 cached;
+	u16 reason;		/* enum krg_dsm_reason */
+	s32 error;
+	struct krg_dsm_object object;
+	u64 token;
+	u64 epoch;
+	u64 handle;
+	const u8 *data;		/* valid until the next call */
+	u32 len;
+	u32 pad;
+};
+
+/* Why an engine asks for a reset of a connection. */
+enum krg_dsm_reason {
+	KRG_DSM_R_MEMORY = 1,	/* a message could not be built or kept */
+	KRG_DSM_R_PROTOCOL,	/* the peer said what cannot be */
+};
+
+/* State of this node's copy. */
+enum krg_dsm_state {
+	KRG_DSM_I,		/* none */
+	KRG_DSM_S,		/* shared: readable */
+	KRG_DSM_X,		/* exclusive: readable and writable */
+	KRG_DSM_R,		/* retained: the last committed version, for recovery */
+	KRG_DSM_F,		/* frozen: handed over, kept until the receiver has confirmed */
+};
+
+/* What an administrator or a checker wants to know of one object, as seen from here. */
+struct krg_dsm_copy {
+	u8 state;		/* enum krg_dsm_state */
+	u8 dirty;		/* written since the last commit (durable classes) */
+	u8 staged;		/* a version beside the committed one waits for its decision */
+	u8 mapped;		/* in the page cache */
+	u16 home;		/* in the current view; 0: no view */
+	u16 retained_at[KRG_DSM_REPLICAS_MAX - 1];	/* of X: who holds the committed version; 0: none */
+	u64 version_epoch, version_count;
+	/* the directory entry, when this node is the home */
+	u8 entry;		/* 0: none here, 1: shared, 2: exclusive */
+	u8 initialised;		/* it was written once, as far as this home knows */
+	u16 writer;
+	u32 sharers, retained;	/* how many */
+	u32 queued;		/* requests that wait for the transaction under way */
+	u32 transaction;	/* 0: none under way */
+};
+
+struct krg_dsm_stats {
+	u64 requests, hits, errors;		/* of local programs */
+	u64 messages_in, messages_out, pages_out, bytes_out;
+	u64 duplicates, stale, parked, bad;	/* messages: seen before, of a lower epoch, kept for a later, malformed */
+	u64 forwards, invalidations, hand_overs;
+	u64 batches, batch_objects, batches_direct, batches_dropped;
+	u64 evictions, injections;		/* copies given up; copies taken in for others */
+	u64 copies_made;			/* for safety: to bring an object up to k */
+	u64 lost;				/* objects found without a copy */
+	u64 resets, no_memory, checks;		/* connections given up; allocations failed; impossible states met */
+	/* gauges */
+	u64 objects, dirty, entries, degraded;	/* records; dirty copies; directory entries; entries with fewer than k copies */
+	u64 memory;				/* bytes allocated */
+	u32 recovering;				/* 1: not every chunk of this home answers yet */
+	u32 pad;
+};
+
+struct krg_dsm;
+
+/** A new engine without a view. NULL: @cfg makes no sense, or no memory. */
+struct krg_dsm *krg_dsm_new(const struct krg_dsm_config *cfg, u64 now_us);
+/** Ends it. Handles it still has come as FREE actions first: call krg_dsm_stop(), take the actions, then this. */
+void krg_dsm_delete(struct krg_dsm *d);
+/** Gives back every handle (as FREE actions), whatever else is under way. Nothing but krg_dsm_delete() may follow. */
+void krg_dsm_stop(struct krg_dsm *d);
+/** One event. Any input is survived; bad ones are counted. @now_us must not go back. */
+void krg_dsm_step(struct krg_dsm *d, u64 now_us, const struct krg_dsm_event *ev);
+/** Takes the next action: 1 filled, 0 none left. */
+int krg_dsm_next_action(struct krg_dsm *d, struct krg_dsm_action *act);
+/** When EV_TICK is wanted at the latest; ~0: never. */
+u64 krg_dsm_deadline(const struct krg_dsm *d);
+
+/** The objects of the batch of the last SNAPSHOT: 0 and filled, or -1 past the end. */
+int krg_dsm_batch_object(const struct krg_dsm *d, u32 i, struct krg_dsm_object *object);
+/** The copy of object @i of that batch; belongs to the engine from now on. */
+void krg_dsm_batch_put(struct krg_dsm *d, u32 i, u64 handle);
+
+/** This node's copy and directory entry of @object. */
+void krg_dsm_inspect(struct krg_dsm *d, const struct krg_dsm_object *object, struct krg_dsm_copy *copy);
+/** Calls @visit for every object with a record here, in no particular order; stops when it returns not 0. */
+void krg_dsm_for_each(struct krg_dsm *d, int (*visit)(void *context, const struct krg_dsm_object *object), void *context);
+void krg_dsm_get_stats(const struct krg_dsm *d, struct krg_dsm_stats *stats);
+/** The home of @object's chunk in the current view; 0: no view. */
+u16 krg_dsm_home(struct krg_dsm *d, const struct krg_dsm_object *object);
+/** A hash of the whole state, for the exhaustive explorer and determinism checks. */
+u64 krg_dsm_hash(const struct krg_dsm *d);
+/** For traces: what a message is, in a few words; returns the length as snprintf() does. */
+int krg_dsm_describe(const u8 *data, u32 len, char *text, u32 room);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: GPL-2.0
+// The coherence engine of one node in one commit domain: its records and its
+// member functions, grouped by the file that implements them.
+//
+// Three roles share the engine. As *requester and holder* it has an Obj for every
+// object it holds a copy of or waits for (local.cc, holder.cc). As *home* it has an
+// Entry for every object of its chunks that anybody holds (home.cc, write.cc), and a
+// Chunk with the bits of what was ever written. As *writer and backup* it has Batch
+// and Part records (commit.cc, backup.cc). A view change runs through all of them
+// (view.cc, resolve.cc, rebuild.cc).
+//
+// Every step handles one event; what follows from it is queued as messages to this
+// node itself or as objects to look at again, and is worked off in pump(), a bounded
+// piece at a time, while the caller takes actions.
+#pragma once
+
+#include "hadsm/core/heap.hh"
+#include "hadsm/core/message.hh"
+
+namespace krg::dsm {
+
+/// A local program's request that waits for its grant.
+struct Waiter {
+    Waiter* next = nullptr;
+    u64 token = 0;
+    u8 mode = 0;
+};
+
+/// What the home has told this holder to do, until it is done.
+struct Command {
+    Type type = Type::none;
+    u8 mode = 0;
+    bool keep = false;
+    bool quiet = false;  // the page is write-protected or unmapped for this command
+    NodeId home = 0, node = 0;
+    u64 request = 0;
+    Version version{};
+    Rset rset{};
+};
+
+/// What GRANT and DATA have brought so far of the access that was asked for.
+struct Granted {
+    bool grant = false, page = false, zeros = false, initialised = false;
+    bool pending = false;  // all is here, but the initialised bit is not yet registered
+    bool have = false;
+    Version version{};
+    Rset rset{};
+    u64 handle = 0;
+    NodeId home = 0;
+};
+
+struct Part;
+
+/// A version beside the committed one, part of a batch in doubt.
+struct Staged {
+    Staged* next = nullptr;  // of the same object, oldest first
+    Part* part = nullptr;
+    Link<Staged> in_part;
+    struct Obj* obj = nullptr;  // nullptr: overtaken, only the initialised bit is left of it
+    Key key{};
+    krg_dsm_policy policy{};
+    Version version{};
+    u64 handle = 0;
+    bool has_page = false, initialises = false;
+};
+
+struct Obj {
+    Key key{};
+    Obj* chain = nullptr;
+    Link<Obj> all, ready, dirty_link, timed, draining, blocked, report;
+    krg_dsm_policy policy{};
+
+    // The copy.
+    u8 state = KRG_DSM_I;  // enum krg_dsm_state
+    bool mapped = false;   // in the edge's page cache
+    bool zeros = false;    // not mapped, no handle: a page of zeros
+    bool initialised = false, dirty = false, in_batch = false;
+    bool unused = false;  // granted to this node, not yet to a program
+    u64 handle = 0;
+    Version version{};
+    u64 counter = 0;  // of the newest version made here
+    Rset rset{};
+    NodeId receiver = 0;   // of a frozen copy, with receiver_request
+    u64 receiver_request = 0;
+    Staged* staged = nullptr;
+    Us hold_until = 0;
+
+    // The edge.
+    u32 installing = 0;       // GRANTs not yet used
+    u8 edge = 0;              // action under way: enum krg_dsm_action_type
+    bool edge_keep = false;
+
+    // Programs.
+    Waiter *waiters = nullptr, *last_waiter = nullptr;
+    u8 asked = 0;             // mode of the GET under way
+    bool must_ask = false;    // it has to be sent (again)
+    u64 request = 0;          // its id; kept over view changes until it is answered
+    u32 attempts = 0;
+    u32 init_acks = 0;        // missing before a first write
+    Granted granted;
+
+    // Giving it up.
+    bool evicting = false, evict_asked = false, evict_waited = false;
+    u64 evict_token = 0;
+
+    Command command;
+    Us due = never;  // look at it again then
+};
+
+/// A request at the home.
+struct Want {
+    Want* next = nullptr;
+    Type type = Type::none;  // get, evict, or set_rset for a repair by the home itself
+    NodeId node = 0;
+    u8 mode = 0;
+    u64 request = 0;
+};
+
+enum class Phase : u8 { idle, closing, demoting, copying, invalidating, setting };
+
+struct Entry {
+    Key key{};
+    Entry* chain = nullptr;
+    Link<Entry> all, ready;
+    krg_dsm_policy policy{};
+    bool exclusive = false;
+    bool repair = false;  // wanted when nothing else is
+    Version version{};
+    NodeId writer = 0;
+    IdSet sharers, retained, stale;
+
+    Phase phase = Phase::idle;
+    Want current;
+    NodeId source = 0, target = 0;
+    bool copy_failed = false;
+    u32 acks = 0;
+    Rset rset{};
+    Want *queue = nullptr, *last = nullptr;
+};
+
+struct Chunk {
+    Key key{};
+    Chunk* chain = nullptr;
+    Link<Chunk> all;
+    krg_dsm_policy policy{};
+    u64 bits[8] = {};
+    u64 place_epoch = 0;
+    u16 place_affinity = 0;
+    NodeId place[KRG_DSM_REPLICAS_MAX] = {};
+    bool written = false;  // any bit set
+};
+
+/// What this engine knows of another node.
+struct Peer {
+    Key key{};
+    Peer* chain = nullptr;
+    Link<Peer> all;
+    u64 out = 0, in = 0;
+    bool reported = false, broken = false;
+};
+
+/// One object of a batch of this node.
+struct Item {
+    Obj* obj = nullptr;
+    Version version{};
+    Rset rset{};
+    u64 handle = 0;
+    bool lent = false, first = false;
+};
+
+enum class BatchPhase : u8 { snapshot, staging, deciding };
+
+/// A batch of this node, from the snapshot until everybody has decided.
+struct Batch {
+    Link<Batch> link;
+    u64 id = 0, epoch = 0;
+    BatchPhase phase = BatchPhase::snapshot;
+    Fate fate = Fate::none;
+    Item* item = nullptr;   // those whose page the edge copies come first
+    u32 items = 0, room = 0, copied = 0;
+    bool aborted = false, failed = false;
+    NodeId list[batch_nodes_max] = {};
+    u32 list_count = 0;
+    bool answered[batch_nodes_max] = {};
+    u32 waiting = 0;
+    u32 send_node = 0, send_item = 0, sent = 0;  // how far STAGE has come
+};
+
+/// A batch of another node, as its backup knows it; or one this node decides for a dead writer.
+struct Part {
+    Link<Part> link;
+    NodeId writer = 0;
+    u64 id = 0, epoch = 0;
+    Fate fate = Fate::receiving;
+    bool failed = false;
+    List<Staged> items;
+    u32 received = 0;
+    NodeId list[batch_nodes_max] = {};
+    u32 list_count = 0;
+    // as its decider
+    bool resolving = false, decided = false;
+    bool saw_none = false, saw_applied = false, saw_dropped = false;
+    bool answered[batch_nodes_max] = {};
+};
+
+struct SyncWaiter {
+    SyncWaiter* next = nullptr;
+    u64 token = 0, upto = 0;
+};
+
+/// A REPORT that can only be judged when all have come.
+struct Note {
+    Note* next = nullptr;
+    Key key{};
+    krg_dsm_policy policy{};
+    Report report = Report::copy;
+    NodeId from = 0, node = 0;
+    u64 request = 0;
+    Version version{};
+};
+
+/// A message to this node itself, or of an epoch to come.
+struct Parked {
+    Parked* next = nullptr;
+    NodeId from = 0;
+    bool own = false;
+    Message message;
+};
+
+struct OutAction {
+    OutAction* next = nullptr;
+    krg_dsm_action action{};
+    u8 data[448];
+};
+
+/// The duty to give one handle back.
+struct FreeNode {
+    FreeNode* next = nullptr;
+    u64 handle = 0;
+};
+
+/// A transaction this node, as home, had not closed when its view ended.
+struct Open {
+    Open* next = nullptr;
+    Key key{};
+    krg_dsm_policy policy{};
+    NodeId node = 0;
+    u64 request = 0;
+};
+
+class Engine {
+public:
+    Engine(const krg_dsm_config& cfg, Us now);
+    [[nodiscard]] bool begin();
+    void end();
+
+    void step(Us now, const krg_dsm_event& ev);
+    [[nodiscard]] bool next_action(krg_dsm_action& act);
+    [[nodiscard]] Us deadline() const;
+    void stop();
+
+    [[nodiscard]] int snapshot_object(u32 i, krg_dsm_object& object) const;
+    void snapshot_put(u32 i, u64 handle);
+    void inspect(const krg_dsm_object& object, krg_dsm_copy& copy);
+    [[nodiscard]] NodeId home_of(const Key& key, const krg_dsm_policy& policy);
+    void stats(krg_dsm_stats& s) const;
+    [[nodiscard]] u64 hash() const;
+    void for_each(int (*visit)(void*, const krg_dsm_object*), void* context) const;
+    [[nodiscard]] const krg_dsm_memory& memory() const { return cfg_.memory; }
+
+private:
+    // engine.cc: events, messages in, time
+    void event(const krg_dsm_event& ev);
+    void receive(NodeId from, const krg_dsm_event& ev);
+    void dispatch(NodeId from, Message& m);
+    void tick();
+    void arm(Obj& o, Us at);
+    bool pump();
+    void park(NodeId from, const Message& m, bool own);
+    [[nodiscard]] bool in_order(NodeId from, const Message& m);
+    void impossible(NodeId peer);
+
+    // output.cc: actions and messages out
+    [[nodiscard]] OutAction* act(u32 type);
+    void push(OutAction* a);
+    bool send(NodeId to, Message& m, u64 handle = 0, const Obj* cached = nullptr);
+    void free_handle(u64 handle);
+    [[nodiscard]] bool own_page();
+    void disown_page();
+    void fill_spares();
+    [[nodiscard]] u32 spare_parked_count() const;
+    [[nodiscard]] NodeId other_member() const;
+    void reset(NodeId peer, u16 reason);
+    void purge_sends();
+    void recycle(OutAction* a);
+    [[nodiscard]] Peer* peer(NodeId node);
+
+    // place.cc: who is home, backup, successor
+    void place(const Key& key, const krg_dsm_policy& policy, NodeId out[KRG_DSM_REPLICAS_MAX]);
+    void compute_place(const Key& chunk, const krg_dsm_policy& policy, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
+    [[nodiscard]] NodeId home(const Key& key, const krg_dsm_policy& policy);
+    [[nodiscard]] u32 holders_of_bits(const krg_dsm_policy& policy) const;
+    [[nodiscard]] const krg_dsm_member* member(NodeId node) const;
+    [[nodiscard]] bool stayed(NodeId node, u64 epoch) const;
+    [[nodiscard]] u32 usable_members() const;
+    [[nodiscard]] u32 copies_needed(const krg_dsm_policy& policy) const;
+    [[nodiscard]] NodeId pick_backup(NodeId near, const Entry* e, const Rset& not_these) const;
+    Chunk* chunk(const Key& key, const krg_dsm_policy& policy);
+    [[nodiscard]] bool initialised(const Key& key) const;
+    bool set_initialised(const Key& key, const krg_dsm_policy& policy);
+
+    // local.cc: programs of this node
+    [[nodiscard]] Obj* obj(const krg_dsm_object& object);
+    [[nodiscard]] Obj* obj(const Key& key, const krg_dsm_policy& policy);
+    void request(const krg_dsm_event& ev);
+    void error(const krg_dsm_object& object, u64 token, Errno e);
+    void run(Obj& o);
+    void grant_local(Obj& o);
+    [[nodiscard]] bool grant_one(Obj& o, const Waiter& w);
+    void ask(Obj& o);
+    void on_data(NodeId from, Message& m);
+    void on_grant(NodeId from, Message& m);
+    void take_grant(Obj& o);
+    void finish_grant(Obj& o);
+    void on_init_done(const Message& m);
+    void on_fail(const Message& m);
+    void fail_waiters(Obj& o, Errno e);
+    void installed(const krg_dsm_event& ev);
+    void evict(const krg_dsm_event& ev);
+    void evict_done(Obj& o, Errno e);
+    void on_evict_done(const Message& m);
+    void drain();
+    void drop_copy(Obj& o);
+    void put_copy(Obj& o, u64 handle, bool zeros);
+    void forget_if_empty(Obj& o);
+    void ready(Obj& o) { ready_.push(o.ready, &o); }
+    [[nodiscard]] krg_dsm_object object_of(const Obj& o) const;
+
+    // holder.cc: what homes demand
+    void on_command(NodeId from, const Message& m);
+    void run_command(Obj& o);
+    void run_forward(Obj& o);
+    void run_invalidate(Obj& o);
+    void run_copy(Obj& o);
+    void run_set_rset(Obj& o);
+    [[nodiscard]] bool quieten(Obj& o, bool unmap);
+    [[nodiscard]] bool may_leave(Obj& o);
+    [[nodiscard]] bool direct(const Obj& o) const;
+    void hand_over(Obj& o);
+    void send_page(Obj& o, NodeId to, Message& m);
+    void edge_done(const krg_dsm_event& ev);
+    void on_release(const Message& m);
+    void on_restore(const Message& m);
+    void on_retain(NodeId from, Message& m);
+    void end_command(Obj& o);
+    void settle_staged(Obj& o, Version upto);
+
+    // home.cc: the directory
+    [[nodiscard]] Entry* entry(const Key& key, const krg_dsm_policy& policy);
+    void want(NodeId from, const Message& m);
+    void come_early(NodeId from, const Message& m);
+    void advance(Entry& e);
+    void begin_transaction(Entry& e);
+    void read_transaction(Entry& e);
+    void write_transaction(Entry& e);
+    void evict_transaction(Entry& e);
+    void repair_transaction(Entry& e);
+    void give(Entry& e, u8 mode, Payload payload);
+    void forward(Entry& e, NodeId holder, NodeId to, u8 mode);
+    void release(Entry& e, NodeId node);
+    void continue_transaction(Entry& e);
+    void refuse(NodeId to, const Message& m, Errno e);
+    void refuse(Entry& e, Errno error);
+    void finish(Entry& e);
+    [[nodiscard]] bool make_room(Entry& e);
+    void on_close(NodeId from, const Message& m);
+    void on_demoted(NodeId from, const Message& m);
+    [[nodiscard]] Entry* in_phase(NodeId from, const Message& m, Phase phase);
+    void forget_if_empty(Entry& e);
+    [[nodiscard]] NodeId holder_for(const Entry& e, NodeId not_this) const;
+    [[nodiscard]] u32 copies(const Entry& e) const { return e.sharers.count() + e.retained.count(); }
+
+    // write.cc: making copies, invalidating, changing who holds committed versions
+    void start_copy(Entry& e, NodeId source, NodeId target);
+    void on_retained(NodeId from, const Message& m);
+    [[nodiscard]] Rset choose_rset(const Entry& e, NodeId writer) const;
+    void invalidate_others(Entry& e, NodeId writer, NodeId source);
+    void invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to);
+    void on_invalidated(NodeId from, const Message& m);
+    void grant_write(Entry& e);
+    void on_rset_set(NodeId from, const Message& m);
+    void need_repair(Entry& e);
+    void set_rset(Entry& e, const Rset& rset);
+    void replace_backup(Entry& e, NodeId node, bool leaving);
+    void on_init(NodeId from, const Message& m);
+
+    // commit.cc: batches of this node
+    void set_dirty(Obj& o);
+    void clear_dirty(Obj& o);
+    void start_batch();
+    void snapshot_done(const krg_dsm_event& ev);
+    [[nodiscard]] bool list_backups(Batch& b);
+    [[nodiscard]] bool concerns(const Item& it, NodeId node, bool& with_page);
+    void begin_staging(Batch& b);
+    void stage_item(Batch& b, NodeId to, const Item& it, bool with_page);
+    void stage_end(Batch& b, NodeId to, u32 count);
+    void items_back(Batch& b);
+    void drop_items(Batch& b);
+    void dispose(Batch* b);
+    bool stage_some();
+    void on_staged(NodeId from, const Message& m);
+    void batch_complete(Batch& b);
+    void batch_failed(Batch& b);
+    void cut_batch(Batch& b, u32& low, u32& high);
+    void send_decision(Batch& b);
+    void on_decided(NodeId from, const Message& m);
+    void on_batch_answer(Batch& b, NodeId from);
+    void free_batch(Batch& b);
+    void sync(const krg_dsm_event& ev);
+    void sync_check();
+    [[nodiscard]] Batch* batch(u64 id) const;
+
+    // backup.cc: batches of others
+    [[nodiscard]] Part* part(NodeId writer, u64 id) const;
+    void on_stage(NodeId from, Message& m);
+    void on_stage_end(NodeId from, const Message& m);
+    void on_decide(NodeId from, const Message& m);
+    void on_forget(NodeId from, const Message& m);
+    void apply(Part& p);
+    void drop_items(Part& p);
+    void take_staged(Staged& s);
+    void free_staged(Staged& s);
+    void detach(Staged& s);
+    void free_part(Part& p);
+
+    // resolve.cc: batches in doubt after a view change
+    void resolve_all();
+    void resolve(Part& p);
+    void on_batch_state(NodeId from, const Message& m);
+    void on_batch_ask(NodeId from, const Message& m);
+    void part_answer(Part& p, NodeId from, Fate fate);
+    void part_decided(Part& p, NodeId from);
+    [[nodiscard]] NodeId decider(const Part& p) const;
+    [[nodiscard]] bool in_doubt() const;
+    void resolve_retry();
+
+    // view.cc: the end of an epoch and the beginning of the next
+    void prepare(const krg_dsm_event& ev);
+    void stop_epoch(u64 old_epoch);
+    void abort_requests(u64 old_epoch);
+    void abort_directory();
+    void abort_batches();
+    void commit_view(const krg_dsm_event& ev);
+    void begin_epoch();
+    [[nodiscard]] bool install_members(const krg_dsm_event& ev);
+    void start_over();
+
+    // rebuild.cc: reports, and the directory made of them
+    bool report_some();
+    void report_copy(const Obj& o);
+    void report_asking(const Obj& o);
+    void on_report(NodeId from, const Message& m);
+    void add_copy(Entry& e, NodeId from, const Message& m);
+    void add_note(NodeId from, const Message& m);
+    void on_bits(NodeId from, const Message& m);
+    void on_report_end(NodeId from);
+    void finish_rebuild();
+    void judge_frozen(const Note& n);
+    void send_bits(const Chunk& c, NodeId to);
+    bool push_bits();
+    void free_notes();
+
+    krg_dsm_config cfg_;
+    Heap heap_;
+    Us now_ = 0;
+    u64 rng_;
+    krg_dsm_stats stats_{};
+
+    // The view.
+    u64 epoch_ = 0;       // of the last PREPARE
+    bool serving_ = false;    // COMMIT has come
+    bool home_serving_ = false;  // all have reported
+    krg_dsm_member* member_ = nullptr;
+    u32 members_ = 0, member_room_ = 0;
+    Table<Peer> peers_;
+
+    // Out.
+    OutAction *out_ = nullptr, *out_last_ = nullptr, *spare_ = nullptr, *taken_ = nullptr;
+    u32 spares_ = 0;
+    FreeNode *free_pool_ = nullptr, *frees_ = nullptr;  // one for every handle the engine has
+    u64 refused_handle_ = 0;
+    Parked* spare_parked_ = nullptr;
+    bool wanted_reset_ = false;
+    Parked *own_ = nullptr, *own_last_ = nullptr;
+    Parked *parked_ = nullptr, *parked_last_ = nullptr;
+    u32 parked_count_ = 0;
+    Parked *early_ = nullptr, *early_last_ = nullptr;  // requests for a home that is being rebuilt
+
+    // This node's copies and programs.
+    Table<Obj> objects_;
+    List<Obj> ready_, dirty_, timed_, drain_, blocked_;
+    u64 next_request_ = 1;
+    bool draining_ = false, drained_told_ = false, stopped_ = false;
+
+    // The directory.
+    Table<Entry> entries_;
+    List<Entry> ready_entries_;
+    Table<Chunk> chunks_;
+    Open* open_ = nullptr;
+
+    // Batches.
+    Batch* snapshot_ = nullptr;  // the one being copied: no write is granted meanwhile
+    Batch* staging_ = nullptr;
+    List<Batch> deciding_;
+    u64 next_batch_ = 1;
+    bool batch_wanted_ = false;
+    Us batch_retry_at_ = 0, commit_at_ = never;
+    SyncWaiter* syncs_ = nullptr;
+    List<Part> parts_;
+
+    // Recovery.
+    enum class Reporting : u8 { none, in_doubt, copies, opens, bits, end };
+    Reporting reporting_ = Reporting::none;
+    List<Obj> report_;
+    Chunk *report_chunk_ = nullptr, *push_chunk_ = nullptr;
+    Open* report_open_ = nullptr;
+    u32 report_member_ = 0;
+    bool self_reported_ = false;
+    bool rebuild_short_ = false;
+    Us report_again_at_ = never;
+    Note* notes_ = nullptr;
+    Us resolve_at_ = never;
+};
+
+}  // namespace krg::dsm

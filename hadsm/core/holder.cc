@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+// The holder: what homes demand of a copy that is here. One command per object at a
+// time, since a home has one transaction per object. A command waits until a grant
+// under way was used, until a fresh write grant was held for its minimum time, and
+// until what must be durable is.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+
+void Engine::on_command(NodeId from, const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o && m.type == Type::invalidate) {
+        Message r;
+        r.type = Type::invalidated;
+        r.key = m.key;
+        r.policy = m.policy;
+        send(from, r);
+        return;
+    }
+    if (!o || o->command.type != Type::none) {
+        impossible(from);
+        return;
+    }
+    // A version that the home names has been used by others: its batch was complete.
+    if (!m.version.zero() && (o->state == KRG_DSM_I || o->state == KRG_DSM_R)) settle_staged(*o, m.version);
+    Command& c = o->command;
+    c = {};
+    c.type = m.type;
+    c.mode = m.mode;
+    c.keep = m.keep;
+    c.home = from;
+    c.node = m.node;
+    c.request = m.request;
+    c.version = m.version;
+    c.rset = m.rset;
+    ready(*o);
+}
+
+void Engine::end_command(Obj& o) {
+    o.command = {};
+    ready(o);
+}
+
+void Engine::run_command(Obj& o) {
+    if (o.command.type == Type::none || o.edge) return;
+    if (o.installing || (o.unused && o.waiters)) return;  // a grant is used once before it is taken back
+    switch (o.command.type) {
+    case Type::forward: run_forward(o); return;
+    case Type::invalidate: run_invalidate(o); return;
+    case Type::copy: run_copy(o); return;
+    case Type::set_rset: run_set_rset(o); return;
+    default: impossible(0);
+    }
+}
+
+/// Has the edge take the page out of programs' hands: write-protected, or unmapped and handed over.
+bool Engine::quieten(Obj& o, bool unmap) {
+    if (!o.mapped) o.command.quiet = true;
+    if (o.command.quiet) return true;
+    if (unmap && !own_page()) {
+        arm(o, now_ + cfg_.params.retry_us);
+        return false;
+    }
+    OutAction* a = act(unmap ? KRG_DSM_ACT_INVALIDATE : KRG_DSM_ACT_DOWNGRADE);
+    if (!a) {
+        if (unmap) disown_page();
+        arm(o, now_ + cfg_.params.retry_us);
+        return false;
+    }
+    a->action.object = object_of(o);
+    a->action.keep = 1;
+    push(a);
+    o.edge = static_cast<u8>(unmap ? KRG_DSM_ACT_INVALIDATE : KRG_DSM_ACT_DOWNGRADE);
+    return false;
+}
+
+void Engine::edge_done(const krg_dsm_event& ev) {
+    Obj* o = objects_.find(Key{ev.object.container, ev.object.index});
+    if (!o || !o->edge) {
+        stats_.bad++;
+        return;
+    }
+    const bool unmap = o->edge == KRG_DSM_ACT_INVALIDATE;
+    o->edge = 0;
+    if (unmap && (ev.error || !ev.handle)) disown_page();
+    if (ev.error) {
+        arm(*o, now_ + cfg_.params.retry_us);
+    } else {
+        if (unmap) {
+            o->mapped = false;
+            put_copy(*o, ev.handle, true);
+        }
+        if (o->command.type != Type::none) o->command.quiet = true;
+        ready(*o);
+    }
+    start_batch();
+}
+
+/// The only object of its writer that is not durable, and nobody but the receiver needs to know
+/// before the receiver does: writer and receiver are all the copies that are asked for.
+bool Engine::direct(const Obj& o) const {
+    return o.initialised && !snapshot_ && !staging_ && dirty_.count() == 1 && o.rset.within(o.command.node) &&
+           (o.command.node || o.rset.count == 0) && copies_needed(o.policy) <= 2;
+}
+
+/// What the object holds may be seen by others: it is durable, or will be by going there.
+bool Engine::may_leave(Obj& o) {
+    if (!durable(o.policy) || KRG_DSM_MUTANT(UseBeforeStaged)) return true;
+    if (o.in_batch) return false;
+    if (!o.dirty || direct(o)) return true;
+    batch_wanted_ = true;
+    start_batch();
+    return false;
+}
+
+void Engine::run_forward(Obj& o) {
+    const bool write = o.command.mode == KRG_DSM_WRITE;
+    if (o.state == KRG_DSM_X) {
+        if (now_ < o.hold_until) {
+            arm(o, o.hold_until);
+            return;
+        }
+        // Asked again once the page is quiet: until then programs may have written others.
+        if (!may_leave(o) || !quieten(o, write) || !may_leave(o)) return;
+    } else if (write || (o.state != KRG_DSM_S && o.state != KRG_DSM_R)) {
+        const NodeId from = o.command.home;
+        end_command(o);
+        impossible(from);
+        return;
+    }
+    hand_over(o);
+}
+
+void Engine::send_page(Obj& o, NodeId to, Message& m) {
+    stats_.forwards++;
+    send(to, m, o.handle, o.mapped ? &o : nullptr);
+}
+
+/// The page is quiet and may be seen: it goes to the requester.
+void Engine::hand_over(Obj& o) {
+    const Command c = o.command;
+    if (o.state == KRG_DSM_X && durable(o.policy) && o.dirty) {
+        o.version = {epoch_, ++o.counter};
+        clear_dirty(o);
+        stats_.batches_direct++;
+    }
+    Message m;
+    m.type = c.node ? Type::data : Type::demoted;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.request = c.request;
+    m.mode = c.mode;
+    m.version = o.version;
+    m.payload = Payload::page;
+    m.initialised = o.initialised;
+    if (c.mode == KRG_DSM_WRITE) {
+        m.rset = c.rset;
+        stats_.hand_overs++;
+        send_page(o, c.node, m);
+        o.unused = false;
+        o.rset = {};
+        const bool stays = c.rset.has(cfg_.self) && !o.version.zero();
+        if (stays) {
+            o.state = KRG_DSM_R;
+        } else {
+            o.state = KRG_DSM_F;
+            o.receiver = c.node;
+            o.receiver_request = c.request;
+            if (KRG_DSM_MUTANT(FrozenForgotten)) drop_copy(o);
+        }
+    } else {
+        if (o.state == KRG_DSM_X) {
+            o.state = KRG_DSM_S;
+            o.rset = {};
+        }
+        if (c.node)
+            send_page(o, c.node, m);
+        else
+            send(c.home, m);
+    }
+    end_command(o);
+}
+
+void Engine::run_invalidate(Obj& o) {
+    const Command c = o.command;
+    if (o.state == KRG_DSM_X) {
+        end_command(o);
+        impossible(c.home);
+        return;
+    }
+    if (o.state == KRG_DSM_S && !quieten(o, true)) return;
+    stats_.invalidations++;
+    const bool has = o.state == KRG_DSM_S || o.state == KRG_DSM_R;
+    bool keep = c.keep && has;
+    if (has && c.node) {
+        Message d;
+        d.type = Type::data;
+        d.key = o.key;
+        d.policy = o.policy;
+        d.request = c.request;
+        d.mode = KRG_DSM_WRITE;
+        d.version = o.version;
+        d.payload = Payload::follows;
+        d.initialised = o.initialised;
+        send_page(o, c.node, d);
+    }
+    if (KRG_DSM_MUTANT(DropRetained) && keep) {
+        drop_copy(o);
+    } else if (keep) {
+        o.state = KRG_DSM_R;
+        o.unused = false;
+    } else if (has && c.node && !KRG_DSM_MUTANT(FrozenForgotten)) {
+        o.state = KRG_DSM_F;
+        o.unused = false;
+        o.receiver = c.node;
+        o.receiver_request = c.request;
+    } else if (o.state != KRG_DSM_F) {
+        drop_copy(o);
+    }
+    Message r;
+    r.type = Type::invalidated;
+    r.key = o.key;
+    r.policy = o.policy;
+    r.keep = keep;
+    send(c.home, r);
+    end_command(o);
+}
+
+void Engine::run_copy(Obj& o) {
+    const Command c = o.command;
+    if (o.state != KRG_DSM_S && o.state != KRG_DSM_R) {
+        end_command(o);
+        impossible(c.home);
+        return;
+    }
+    Message m;
+    m.type = Type::retain;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.version = o.version;
+    stats_.copies_made++;
+    send_page(o, c.node, m);
+    end_command(o);
+}
+
+/// A commit that reaches all of the new set makes it the set.
+void Engine::run_set_rset(Obj& o) {
+    Command& c = o.command;
+    if (o.state != KRG_DSM_X) {
+        const NodeId from = c.home;
+        end_command(o);
+        impossible(from);
+        return;
+    }
+    if (!c.quiet) {
+        c.quiet = true;
+        const Rset old = o.rset;
+        o.rset = c.rset;
+        c.rset = old;  // until then: what a view change goes back to
+        if (durable(o.policy)) set_dirty(o);
+    }
+    if (!c.keep && durable(o.policy)) {
+        batch_wanted_ = true;
+        start_batch();
+        return;
+    }
+    Message m;
+    m.type = Type::rset_set;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.version = o.version;
+    m.rset = o.rset;
+    send(c.home, m);
+    end_command(o);
+}
+
+void Engine::on_release(const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o || o->state != KRG_DSM_F) return;
+    drop_copy(*o);
+    ready(*o);
+}
+
+void Engine::on_restore(const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o || o->state != KRG_DSM_F) {
+        impossible(0);
+        return;
+    }
+    o->state = KRG_DSM_X;
+    o->receiver = 0;
+    o->rset = m.rset;
+    if (durable(o->policy)) set_dirty(*o);
+    ready(*o);
+}
+
+/// A copy for safety, made by another holder.
+void Engine::on_retain(NodeId, Message& m) {
+    Errno e = Errno::none;
+    Obj* o = obj(m.key, m.policy);
+    if (!o) {
+        e = Errno::nomem;
+        free_handle(m.handle);
+    } else if ((o->state == KRG_DSM_I || o->state == KRG_DSM_R) && m.version > o->version) {
+        drop_copy(*o);
+        put_copy(*o, m.handle, true);
+        o->state = KRG_DSM_R;
+        o->version = m.version;
+        if (o->counter < m.version.count) o->counter = m.version.count;
+        o->initialised = true;
+        settle_staged(*o, m.version);
+        stats_.injections++;
+    } else {
+        free_handle(m.handle);
+        if (o->version != m.version) e = Errno::busy;
+        ready(*o);
+    }
+    Message r;
+    r.type = Type::retained;
+    r.key = m.key;
+    r.policy = m.policy;
+    r.error = e;
+    send(home(m.key, m.policy), r);
+}
+
+/// Versions up to @upto that wait beside the copy: committed if one is newer than what is here.
+void Engine::settle_staged(Obj& o, Version upto) {
+    for (Staged* s = o.staged; s;) {
+        Staged* next = s->next;
+        if (s->version <= upto) take_staged(*s);
+        s = next;
+    }
+}
+
+}  // namespace krg::dsm

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+// Looking into the engine: for administrators, checkers and traces. Nothing here
+// changes anything.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+
+void Engine::inspect(const krg_dsm_object& object, krg_dsm_copy& copy) {
+    copy = {};
+    const Key key{object.container, object.index};
+    copy.home = home_of(key, object.policy);
+    copy.initialised = initialised(key);
+    if (const Obj* o = objects_.find(key)) {
+        copy.state = o->state;
+        copy.dirty = o->dirty || o->in_batch;
+        copy.staged = o->staged != nullptr;
+        copy.mapped = o->mapped;
+        for (u32 i = 0; i < o->rset.count; i++) copy.retained_at[i] = o->rset.node[i];
+        copy.version_epoch = o->version.epoch;
+        copy.version_count = o->version.count;
+    }
+    if (const Entry* e = entries_.find(key)) {
+        copy.entry = e->exclusive ? 2 : 1;
+        copy.writer = e->exclusive ? e->writer : static_cast<u16>(0);
+        copy.sharers = e->sharers.count();
+        copy.retained = e->retained.count();
+        for (const Want* w = e->queue; w; w = w->next) copy.queued++;
+        copy.transaction = static_cast<u32>(e->phase);
+    }
+}
+
+int Engine::snapshot_object(u32 i, krg_dsm_object& object) const {
+    if (!snapshot_ || i >= snapshot_->copied) return -1;
+    object = object_of(*snapshot_->item[i].obj);
+    return 0;
+}
+
+void Engine::for_each(int (*visit)(void*, const krg_dsm_object*), void* context) const {
+    for (const Obj* o = objects_.first(); o; o = objects_.after(o)) {
+        const krg_dsm_object object = object_of(*o);
+        if (visit(context, &object)) return;
+    }
+}
+
+void Engine::stats(krg_dsm_stats& s) const {
+    s = stats_;
+    s.no_memory = heap_.failed();
+    s.objects = objects_.count();
+    s.dirty = dirty_.count();
+    s.entries = entries_.count();
+    s.memory = heap_.used();
+    s.recovering = members_ && !home_serving_;
+    s.degraded = 0;
+    for (const Entry* e = entries_.first(); e; e = entries_.after(e)) {
+        const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
+        if (e->exclusive || !e->version.zero()) s.degraded += have < replicas(e->policy);
+    }
+}
+
+/// Order of records does not matter: the parts are added up.
+u64 Engine::hash() const {
+    u64 h = mix(epoch_, serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 | batch_wanted_ << 8);
+    const auto set = [](const IdSet& s, u64 salt) {
+        u64 x = salt;
+        for (u32 i = 0; i < s.count(); i++) x = mix(x, s.at(i));
+        return x;
+    };
+    for (const Obj* o = objects_.first(); o; o = objects_.after(o)) {
+        u64 x = mix(hash_of(o->key), o->state | o->mapped << 4 | o->zeros << 5 | o->dirty << 6 | o->in_batch << 7 | o->unused << 8 |
+                                         o->initialised << 9 | static_cast<u64>(o->asked) << 10 | static_cast<u64>(o->edge) << 12 |
+                                         static_cast<u64>(o->installing) << 20 | o->evicting << 28 | o->evict_asked << 29);
+        x = mix(x, mix(o->version.epoch, o->version.count));
+        x = mix(x, o->request ? 1 : 0);
+        x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 | static_cast<u64>(o->command.node) << 16 |
+                       static_cast<u64>(o->command.mode) << 32);
+        x = mix(x, o->granted.grant | o->granted.page << 1 | o->granted.pending << 2 | static_cast<u64>(o->receiver) << 8);
+        for (const Waiter* w = o->waiters; w; w = w->next) x = mix(x, w->mode);
+        for (u32 i = 0; i < o->rset.count; i++) x = mix(x, o->rset.node[i]);
+        for (const Staged* s = o->staged; s; s = s->next) x = mix(x, mix(s->version.epoch, s->version.count));
+        h += x;
+    }
+    for (const Entry* e = entries_.first(); e; e = entries_.after(e)) {
+        u64 x = mix(hash_of(e->key), e->exclusive | e->repair << 1 | static_cast<u64>(e->phase) << 2 | static_cast<u64>(e->writer) << 8 |
+                                         static_cast<u64>(e->acks) << 24 | static_cast<u64>(e->source) << 40);
+        x = mix(x, mix(e->version.epoch, e->version.count));
+        x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3));
+        x = mix(x, mix(static_cast<u64>(e->current.type), e->current.node | static_cast<u64>(e->current.mode) << 16));
+        for (const Want* w = e->queue; w; w = w->next) x = mix(x, mix(static_cast<u64>(w->type), w->node | static_cast<u64>(w->mode) << 16));
+        h += x * 3;
+    }
+    for (const Chunk* c = chunks_.first(); c; c = chunks_.after(c))
+        for (u32 i = 0; i < 8; i++) h += mix(hash_of(c->key) + i, c->bits[i]) * 5;
+    for (const Part* p = parts_.first(); p; p = parts_.after(p->link))
+        h += mix(mix(p->writer, p->id), static_cast<u64>(p->fate) | p->resolving << 4 | p->decided << 5 | p->received << 8) * 7;
+    for (const Batch* b : {static_cast<const Batch*>(snapshot_), static_cast<const Batch*>(staging_)})
+        if (b) h += mix(b->id, b->waiting | static_cast<u64>(b->send_node) << 8 | static_cast<u64>(b->send_item) << 16 | b->aborted << 30) * 11;
+    for (const Batch* b = deciding_.first(); b; b = deciding_.after(b->link)) h += mix(b->id, b->waiting | static_cast<u64>(b->fate) << 8) * 13;
+    return h;
+}
+
+}  // namespace krg::dsm
+
+namespace {
+
+/// Appends to a text of bounded length, and counts what would have been.
+struct Text {
+    char* at;
+    u32 room;
+    u32 length = 0;
+    void put(char c) {
+        if (length + 1 < room) at[length] = c;
+        length++;
+    }
+    void put(const char* s) {
+        while (*s) put(*s++);
+    }
+    void number(unsigned long long v) {
+        char digits[20];
+        int n = 0;
+        do digits[n++] = static_cast<char>('0' + v % 10);
+        while (v /= 10);
+        while (n) put(digits[--n]);
+    }
+    int end() {
+        if (room) at[length < room ? length : room - 1] = 0;
+        return static_cast<int>(length);
+    }
+};
+
+}  // namespace
+
+extern "C" int krg_dsm_describe(const u8* data, u32 len, char* text, u32 room) {
+    using namespace krg::dsm;
+    Text t{text, room};
+    Message m;
+    if (!decode(m, data, len)) {
+        t.put("malformed");
+        return t.end();
+    }
+    t.put(name_of(m.type));
+    t.put(" e");
+    t.number(m.epoch);
+    t.put('#');
+    t.number(m.seq);
+    t.put(' ');
+    t.number(m.key.container);
+    t.put(':');
+    t.number(m.key.index);
+    t.put(" v");
+    t.number(m.version.epoch);
+    t.put('.');
+    t.number(m.version.count);
+    t.put(" n");
+    t.number(m.node);
+    t.put(" m");
+    t.number(m.mode);
+    t.put(" r");
+    t.number(m.request & 0xffffff);
+    t.put(" p");
+    t.number(static_cast<unsigned>(m.payload));
+    if (m.keep) t.put(" keep");
+    if (m.initialised) t.put(" init");
+    if (m.error != Errno::none) {
+        t.put(" error");
+        t.number(static_cast<unsigned long long>(-static_cast<long long>(m.error)));
+    }
+    if (m.fate != Fate::none) {
+        t.put(" fate");
+        t.number(static_cast<unsigned>(m.fate));
+    }
+    for (u32 i = 0; i < m.rset.count; i++) {
+        t.put(i ? ',' : '[');
+        t.number(m.rset.node[i]);
+    }
+    if (m.rset.count) t.put(']');
+    return t.end();
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+// The requester: what programs of this node ask for, the way to the home and back,
+// and giving copies up under memory pressure or before leaving.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+
+krg_dsm_object Engine::object_of(const Obj& o) const {
+    krg_dsm_object object{};
+    object.container = o.key.container;
+    object.index = o.key.index;
+    object.policy = o.policy;
+    return object;
+}
+
+Obj* Engine::obj(const Key& key, const krg_dsm_policy& policy) {
+    Obj* o = objects_.find(key);
+    if (!o && (o = objects_.add(heap_, key))) o->policy = policy;
+    return o;
+}
+
+Obj* Engine::obj(const krg_dsm_object& object) { return obj(Key{object.container, object.index}, object.policy); }
+
+void Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
+    OutAction* a = act(KRG_DSM_ACT_ERROR);
+    stats_.errors++;
+    if (!a) {
+        stats_.checks++;
+        return;
+    }
+    a->action.object = object;
+    a->action.token = token;
+    a->action.error = static_cast<s32>(e);
+    push(a);
+}
+
+void Engine::request(const krg_dsm_event& ev) {
+    stats_.requests++;
+    const bool sane = (ev.mode == KRG_DSM_READ || ev.mode == KRG_DSM_WRITE) && replicas(ev.object.policy) <= KRG_DSM_REPLICAS_MAX &&
+                      (durable(ev.object.policy) || ev.object.policy.cls == KRG_DSM_VOLATILE);
+    Obj* o = sane ? obj(ev.object) : nullptr;
+    Waiter* w = o ? heap_.make<Waiter>() : nullptr;
+    if (!w) {
+        error(ev.object, ev.token, sane ? Errno::nomem : Errno::io);
+        if (o) forget_if_empty(*o);
+        return;
+    }
+    w->token = ev.token;
+    w->mode = static_cast<u8>(ev.mode);
+    (o->last_waiter ? o->last_waiter->next : o->waiters) = w;
+    o->last_waiter = w;
+    ready(*o);
+}
+
+/// Everything that can be done for an object now.
+void Engine::run(Obj& o) {
+    if (!serving_) return;  // copies and requests stay; between two views nothing is given and nothing taken
+    grant_local(o);
+    run_command(o);
+    ask(o);
+    if (o.evicting && !o.evict_asked) {
+        Message m;
+        m.type = Type::evict;
+        m.key = o.key;
+        m.policy = o.policy;
+        o.evict_asked = send(home(o.key, o.policy), m);
+    }
+    forget_if_empty(o);
+}
+
+/// Serves programs from the copy that is here, in their order as far as it suffices.
+void Engine::grant_local(Obj& o) {
+    if (o.edge || (o.command.type != Type::none && !o.unused)) return;
+    Waiter* before = nullptr;
+    for (Waiter* w = o.waiters; w;) {
+        Waiter* next = w->next;
+        const bool write = w->mode == KRG_DSM_WRITE;
+        const bool readable = o.state == KRG_DSM_S || o.state == KRG_DSM_X || (KRG_DSM_MUTANT(RetainedReadable) && o.state == KRG_DSM_R);
+        if (write ? o.state != KRG_DSM_X : !readable) {
+            before = w;
+            w = next;
+            continue;
+        }
+        if (write && durable(o.policy) && snapshot_ && !KRG_DSM_MUTANT(GrantDuringSnapshot)) {
+            // A write between the protection of one page and another would tear the batch.
+            blocked_.push(o.blocked, &o);
+            return;
+        }
+        if (!grant_one(o, *w)) {
+            arm(o, now_ + cfg_.params.retry_us);
+            return;
+        }
+        (before ? before->next : o.waiters) = next;
+        if (!next) o.last_waiter = before;
+        heap_.drop(w);
+        w = next;
+    }
+    o.unused = false;
+}
+
+bool Engine::grant_one(Obj& o, const Waiter& w) {
+    OutAction* a = act(KRG_DSM_ACT_GRANT);
+    if (!a) return false;
+    a->action.object = object_of(o);
+    a->action.token = w.token;
+    a->action.mode = w.mode;
+    a->action.fresh = !o.mapped;
+    if (!o.mapped) {
+        a->action.handle = o.handle;
+        if (o.handle) disown_page();
+        o.handle = 0;
+        o.zeros = false;
+        o.mapped = true;
+    }
+    push(a);
+    if (w.mode == KRG_DSM_WRITE && durable(o.policy)) set_dirty(o);
+    o.installing++;
+    return true;
+}
+
+void Engine::installed(const krg_dsm_event& ev) {
+    Obj* o = objects_.find(Key{ev.object.container, ev.object.index});
+    if (!o || !o->installing) {
+        stats_.bad++;
+        return;
+    }
+    o->installing--;
+    ready(*o);
+}
+
+/// Sends the request for the access that waiters lack.
+void Engine::ask(Obj& o) {
+    if (!o.waiters || o.asked || o.edge || (o.timed.linked() && o.attempts)) return;
+    const bool write = o.waiters->mode == KRG_DSM_WRITE;
+    if (o.state == KRG_DSM_X || (!write && o.state == KRG_DSM_S)) return;
+    u8 mode = o.waiters->mode;
+    for (const Waiter* w = o.waiters; w; w = w->next)
+        if (w->mode == KRG_DSM_WRITE) mode = KRG_DSM_WRITE;
+    if (!o.request) o.request = next_request_++;
+    Message m;
+    m.type = Type::get;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.request = o.request;
+    m.mode = mode;
+    o.granted = {};
+    if (send(home(o.key, o.policy), m)) o.asked = mode;
+}
+
+void Engine::on_data(NodeId from, Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o || !o->asked || o->request != m.request || o->granted.page || o->granted.pending) {
+        free_handle(m.handle);
+        impossible(from);
+        return;
+    }
+    Granted& g = o->granted;
+    g.page = true;
+    g.handle = m.handle;
+    g.zeros = m.handle == 0;
+    if (m.payload != Payload::follows) {  // not a part: the whole access
+        g.grant = true;
+        g.version = m.version;
+        g.rset = m.rset;
+        g.initialised = m.initialised;
+        o->asked = m.mode;
+    }
+    if (g.grant) take_grant(*o);
+}
+
+void Engine::on_grant(NodeId from, Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o || !o->asked || o->request != m.request || o->granted.grant) {
+        impossible(from);
+        return;
+    }
+    Granted& g = o->granted;
+    g.grant = true;
+    g.version = m.version;
+    g.rset = m.rset;
+    g.initialised = m.initialised;
+    g.have = m.payload == Payload::have;
+    if (m.payload == Payload::zeros) g.page = g.zeros = true;
+    o->asked = m.mode;
+    if (g.have || g.page) take_grant(*o);
+}
+
+/// All of the answer is here.
+void Engine::take_grant(Obj& o) {
+    Granted& g = o.granted;
+    if (o.asked == KRG_DSM_WRITE && !durable(o.policy) && !g.initialised && o.state != KRG_DSM_X) {
+        // Before the first write of a volatile object, two nodes know that it is no longer zeros.
+        NodeId p[KRG_DSM_REPLICAS_MAX];
+        place(o.key, o.policy, p);
+        const u32 n = holders_of_bits(o.policy);
+        g.pending = true;
+        o.init_acks = 0;
+        for (u32 i = 0; i < n; i++) {
+            Message m;
+            m.type = Type::init;
+            m.key = o.key;
+            m.policy = o.policy;
+            m.request = o.request;
+            if (send(p[i], m)) o.init_acks++;
+        }
+        if (o.init_acks) return;
+    }
+    finish_grant(o);
+}
+
+void Engine::on_init_done(const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o || !o->granted.pending || o->request != m.request || !o->init_acks) return;
+    if (--o->init_acks == 0) finish_grant(*o);
+}
+
+/// The access is this node's from here on.
+void Engine::finish_grant(Obj& o) {
+    const Granted g = o.granted;
+    const u8 mode = o.asked;
+    o.granted = {};
+    if (o.state != KRG_DSM_X || g.page) {
+        if (g.page) {
+            if (o.mapped) {  // nobody sends a page to a node that reads its own copy
+                free_handle(g.handle);
+                impossible(0);
+                return;
+            }
+            drop_copy(o);
+            put_copy(o, g.handle, g.zeros);
+        } else if (o.state == KRG_DSM_I || o.state == KRG_DSM_R) {
+            settle_staged(o, g.version);  // what the home calls ours may still wait for its decision here
+        }
+        o.state = mode == KRG_DSM_WRITE ? static_cast<u8>(KRG_DSM_X) : static_cast<u8>(KRG_DSM_S);
+        o.receiver = 0;
+        o.version = g.version;
+        if (o.counter < g.version.count) o.counter = g.version.count;
+        o.rset = g.rset;
+        o.initialised = g.initialised || !g.version.zero();
+        if (mode == KRG_DSM_WRITE) {
+            o.hold_until = now_ + cfg_.params.hold_us;
+            if (!durable(o.policy)) {
+                o.version = {epoch_, ++o.counter};
+                o.initialised = true;
+            }
+        }
+        o.unused = true;
+        if (g.page) settle_staged(o, o.version);
+    }
+    const u64 request = o.request;
+    o.asked = 0;
+    o.request = 0;
+    o.attempts = 0;
+    ready(o);
+    if (!serving_) return;  // a view change overtook the last step: the report says it
+    Message m;
+    m.type = Type::close;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.request = request;
+    m.version = o.version;
+    send(home(o.key, o.policy), m);
+}
+
+void Engine::on_fail(const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (!o || !o->asked || o->request != m.request) return;
+    o->asked = 0;
+    if (m.error == Errno::nomem && o->attempts++ < cfg_.params.attempts) {
+        arm(*o, now_ + cfg_.params.retry_us);
+        return;
+    }
+    o->request = 0;
+    o->attempts = 0;
+    fail_waiters(*o, m.error);
+    ready(*o);
+}
+
+void Engine::fail_waiters(Obj& o, Errno e) {
+    while (Waiter* w = o.waiters) {
+        error(object_of(o), w->token, e);
+        o.waiters = w->next;
+        heap_.drop(w);
+    }
+    o.last_waiter = nullptr;
+}
+
+/// Puts a page that is not in the page cache into an object without one.
+void Engine::put_copy(Obj& o, u64 handle, bool zeros) {
+    o.handle = handle;
+    o.zeros = zeros && !handle;
+}
+
+/// The copy that is not in the page cache, if any, is gone.
+void Engine::drop_copy(Obj& o) {
+    free_handle(o.handle);
+    o.handle = 0;
+    o.zeros = false;
+    o.state = KRG_DSM_I;
+    o.version = {};
+    o.rset = {};
+    o.receiver = 0;
+    o.unused = false;
+    if (o.dirty) clear_dirty(o);
+}
+
+void Engine::forget_if_empty(Obj& o) {
+    if (o.state != KRG_DSM_I || o.mapped || o.handle || o.waiters || o.asked || o.edge || o.installing || o.staged || o.in_batch ||
+        o.evicting || o.command.type != Type::none || o.granted.pending || o.granted.page)
+        return;
+    ready_.remove(o.ready);
+    dirty_.remove(o.dirty_link);
+    timed_.remove(o.timed);
+    drain_.remove(o.draining);
+    blocked_.remove(o.blocked);
+    report_.remove(o.report);
+    objects_.erase(heap_, &o);
+}
+
+void Engine::evict(const krg_dsm_event& ev) {
+    Obj* o = objects_.find(Key{ev.object.container, ev.object.index});
+    const bool nothing = !o || o->state == KRG_DSM_I;
+    if (nothing || o->state == KRG_DSM_F || o->evicting || o->waiters || o->asked || !serving_) {
+        OutAction* a = act(KRG_DSM_ACT_DONE);
+        if (!a) {
+            stats_.checks++;
+            return;
+        }
+        a->action.object = ev.object;
+        a->action.token = ev.token;
+        a->action.error = nothing ? 0 : static_cast<s32>(Errno::busy);
+        push(a);
+        return;
+    }
+    o->evicting = true;
+    o->evict_asked = false;
+    o->evict_waited = true;
+    o->evict_token = ev.token;
+    ready(*o);
+}
+
+/// The end of an eviction, for whoever wanted it.
+void Engine::evict_done(Obj& o, Errno e) {
+    if (!o.evicting) return;
+    o.evicting = o.evict_asked = false;
+    if (e == Errno::none) stats_.evictions++;
+    ready(o);
+    if (!o.evict_waited) return;
+    o.evict_waited = false;
+    OutAction* a = act(KRG_DSM_ACT_DONE);
+    if (!a) {
+        stats_.checks++;
+        return;
+    }
+    a->action.object = object_of(o);
+    a->action.token = o.evict_token;
+    a->action.error = static_cast<s32>(e);
+    push(a);
+}
+
+void Engine::on_evict_done(const Message& m) {
+    if (Obj* o = objects_.find(m.key)) {
+        evict_done(*o, m.error);
+        if (draining_ && o->state != KRG_DSM_I) arm(*o, now_ + cfg_.params.retry_us);
+    }
+    if (draining_) drain();
+}
+
+/// Leaving: everything this node holds goes elsewhere, a few objects at a time.
+void Engine::drain() {
+    constexpr u32 window = 32;
+    if (!serving_ || drained_told_) return;
+    u32 busy = 0, left = 0;
+    const bool alone = members_ <= 1;
+    for (Obj* o = objects_.first(); o && !alone; o = objects_.after(o)) {
+        if (o->state == KRG_DSM_I && !o->staged) continue;
+        left++;
+        if (o->evicting)
+            busy++;
+        else if (busy < window && o->state != KRG_DSM_I && o->state != KRG_DSM_F && !o->timed.linked()) {
+            o->evicting = true;
+            o->evict_asked = false;
+            busy++;
+            ready(*o);
+        }
+    }
+    if (left || !parts_.empty() || staging_ || snapshot_ || !deciding_.empty()) return;
+    OutAction* a = act(KRG_DSM_ACT_DRAINED);
+    if (!a) return;
+    drained_told_ = true;
+    a->action.epoch = epoch_;
+    push(a);
+}
+
+}  // namespace krg::dsm

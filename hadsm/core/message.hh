@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+// The messages between coherence engines: what they are, what is in them, and
+// their bytes. One struct holds every message; which fields of it travel is said
+// once, in message.cc, for both directions.
+//
+//	type         from -> to          what
+//	GET          requester -> home   wants mode of object
+//	FORWARD      home -> holder      send the object to node (0: nobody, only write-protect it)
+//	DATA         holder -> requester the page; mode READ, or WRITE of a whole hand-over, or part of one (GRANT follows)
+//	GRANT        home -> requester   access, with what you have, zeros, or the DATA of another
+//	CLOSE        requester -> home   the transaction is over, this is the version
+//	FAIL         home -> requester   cannot be granted: error
+//	INVALIDATE   home -> holder      give up the copy, keep it as retained, or send it to node
+//	INVALIDATED  holder -> home
+//	DEMOTED      holder -> home      answer to a FORWARD to nobody
+//	RELEASE      home -> holder      the receiver has confirmed: drop the frozen copy
+//	RESTORE      home -> holder      the receiver never got it: the frozen copy is the exclusive one again
+//	COPY         home -> holder      make a retained copy at node
+//	RETAIN       holder -> backup    that copy
+//	RETAINED     backup -> home      error 0: have it
+//	EVICT        holder -> home      wants to give up its copy
+//	EVICT_DONE   home -> holder      it is given up, or why not
+//	SET_RSET     home -> writer      commit to these nodes from now on
+//	RSET_SET     writer -> home      done: a commit has reached them
+//	INIT         writer -> home, successors   the object is about to be written for the first time
+//	INIT_DONE    back
+//	STAGE        writer -> backup    one object of a batch
+//	STAGE_END    writer -> backup    the batch is complete: how many, and who else
+//	STAGED       backup -> writer    error 0: all of it is kept
+//	DECIDE       decider -> backup   apply or drop the batch
+//	DECIDED      backup -> decider
+//	FORGET       decider -> backup   everybody has decided
+//	BATCH_STATE  backup -> decider   what became of the batch here, and who else knows
+//	BATCH_ASK    decider -> backup
+//	REPORT       any -> home         a copy, or an interrupted request or transaction
+//	BITS         any -> home, successor  what of a chunk was ever written
+//	REPORT_END   any -> home         that was all
+#pragma once
+
+#include "hadsm/core/types.hh"
+
+namespace krg::dsm {
+
+enum class Type : u8 {
+    none,
+    get,
+    forward,
+    data,
+    grant,
+    close,
+    fail,
+    invalidate,
+    invalidated,
+    demoted,
+    release,
+    restore,
+    copy,
+    retain,
+    retained,
+    evict,
+    evict_done,
+    set_rset,
+    rset_set,
+    init,
+    init_done,
+    stage,
+    stage_end,
+    staged,
+    decide,
+    decided,
+    forget,
+    batch_state,
+    batch_ask,
+    report,
+    bits,
+    report_end,
+    count_,
+};
+
+/// What kind of data a GRANT or DATA stands for.
+enum class Payload : u8 { have, zeros, page, follows, last_ = follows };
+
+/// What a REPORT speaks of.
+enum class Report : u8 { copy, asking, open, last_ = open };
+
+/// What became of a batch at one node.
+enum class Fate : u8 { none, receiving, staged, applied, dropped, last_ = dropped };
+
+/// Nodes a batch may touch: what fits into one message.
+inline constexpr u32 batch_nodes_max = 126;
+
+struct Message {
+    Type type = Type::none;
+    u64 epoch = 0, seq = 0;
+    Key key{};
+    krg_dsm_policy policy{};
+    u64 request = 0;  ///< request id of the requester, batch id
+    Version version{};
+    NodeId node = 0;  ///< third party: requester, target, writer of a batch
+    u8 mode = 0;      ///< enum krg_dsm_mode, or enum krg_dsm_state in a REPORT
+    Payload payload = Payload::have;
+    Report report = Report::copy;
+    Fate fate = Fate::none;
+    bool keep = false, initialised = false, dirty = false;
+    Errno error = Errno::none;
+    Rset rset{};
+    u32 count = 0;
+    u64 bits[8] = {};
+    NodeId list[batch_nodes_max] = {};
+    u8 list_count = 0;
+    u64 handle = 0;  ///< not on the wire: the page that came with it
+};
+
+/// Bytes written, 0 when they do not fit into @room.
+[[nodiscard]] u32 encode(const Message& m, u8* at, u32 room);
+/// False: not a message of this protocol, whole and nothing but.
+[[nodiscard]] bool decode(Message& m, const u8* at, u32 length);
+[[nodiscard]] const char* name_of(Type type);
+
+}  // namespace krg::dsm

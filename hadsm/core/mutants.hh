@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+// Deliberate bugs of the coherence engine, one at a time, for the simulator to
+// prove that its checkers notice. Without KRG_MUTANTS they do not exist.
+#pragma once
+
+#define KRG_DSM_MUTANT_LIST(X)                                                                                                 \
+    X(SkipInvalidation, "a write grant leaves one sharer's copy in place")                                                     \
+    X(GrantBeforeAcks, "a write is granted before the sharers have answered")                                                  \
+    X(DropRetained, "an invalidated sharer that should keep the committed version drops it")                                   \
+    X(ForgetBackups, "a batch is sent to its first backup only")                                                               \
+    X(IgnoreEpoch, "messages of earlier epochs are taken for new ones")                                                        \
+    X(UseBeforeStaged, "dirty data is handed over before its batch is on all backups")                                         \
+    X(CommitOneObject, "only the wanted object is committed, not the whole dirty set")                                         \
+    X(StagedIsCommitted, "a backup replaces the committed version as soon as it has the new one")                              \
+    X(DropUndecided, "a batch in doubt is always dropped")                                                                     \
+    X(ApplyUndecided, "a batch in doubt is always applied")                                                                    \
+    X(FrozenForgotten, "who hands over ownership keeps no frozen copy")                                                        \
+    X(FrozenTrusted, "a frozen copy counts though its transfer was complete")                                                  \
+    X(LostReadsZero, "an object whose copies are all lost reads as zeros")                                                     \
+    X(BitsNotReplicated, "what was written is remembered by the home alone")                                                   \
+    X(ReportsTooEarly, "a home answers before everybody has reported")                                                         \
+    X(LowestVersionWins, "recovery takes the oldest surviving copy")                                                           \
+    X(EvictLastCopy, "an evicted copy is dropped without looking for others")                                                  \
+    X(RetainedReadable, "a retained copy is read while another node writes")                                                   \
+    X(GrantDuringSnapshot, "writes are granted while a snapshot is taken")                                                     \
+    X(DuplicateAccepted, "a message that arrives twice is processed twice")                                                    \
+    X(RequestForgotten, "a request that a view change interrupted is not sent again")                                          \
+    X(CloseNotAwaited, "the next transaction of an object starts before the last is closed")
+
+namespace krg::dsm {
+
+enum class Mutant : int {
+    None,
+#define KRG_DSM_MUTANT_ENUM(name, text) name,
+    KRG_DSM_MUTANT_LIST(KRG_DSM_MUTANT_ENUM)
+#undef KRG_DSM_MUTANT_ENUM
+};
+
+#ifdef KRG_MUTANTS
+extern Mutant active_mutant;  // set by the simulator before a run
+#define KRG_DSM_MUTANT(name) (::krg::dsm::active_mutant == ::krg::dsm::Mutant::name)
+#else
+#define KRG_DSM_MUTANT(name) false
+#endif
+
+}  // namespace krg::dsm

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+// Actions and messages on their way out. A message that cannot be built is not
+// lost in silence: the connection it was for is given up, which makes a new epoch,
+// in which everything is reported and asked again.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+namespace {
+constexpr u32 spares_wanted = 32;  // so many actions need no memory when there is none
+constexpr u32 spares_parked_wanted = 8;
+}
+
+/// Fills what act() and park() fall back on.
+void Engine::fill_spares() {
+    while (spares_ < spares_wanted) {
+        OutAction* a = heap_.make<OutAction>();
+        if (!a) break;
+        a->next = spare_;
+        spare_ = a;
+        spares_++;
+    }
+    for (; spare_parked_count() < spares_parked_wanted;) {
+        Parked* p = heap_.make<Parked>();
+        if (!p) break;
+        p->next = spare_parked_;
+        spare_parked_ = p;
+    }
+}
+
+u32 Engine::spare_parked_count() const {
+    u32 n = 0;
+    for (const Parked* p = spare_parked_; p; p = p->next) n++;
+    return n;
+}
+
+OutAction* Engine::act(u32 type) {
+    OutAction* a = heap_.make<OutAction>();
+    if (!a && spare_) {
+        a = spare_;
+        spare_ = a->next;
+        spares_--;
+        a->next = nullptr;
+        a->action = {};
+    }
+    if (a) a->action.type = type;
+    return a;
+}
+
+void Engine::push(OutAction* a) {
+    a->next = nullptr;
+    (out_last_ ? out_last_->next : out_) = a;
+    out_last_ = a;
+}
+
+void Engine::recycle(OutAction* a) {
+    if (spares_ < spares_wanted) {
+        a->next = spare_;
+        spare_ = a;
+        spares_++;
+    } else {
+        heap_.drop(a);
+    }
+}
+
+bool Engine::next_action(krg_dsm_action& out) {
+    if (taken_) {
+        recycle(taken_);
+        taken_ = nullptr;
+    }
+    while (!out_) {
+        if (frees_) {
+            FreeNode* n = frees_;
+            frees_ = n->next;
+            out = {};
+            out.type = KRG_DSM_ACT_FREE;
+            out.handle = n->handle;
+            heap_.drop(n);
+            return true;
+        }
+        if (refused_handle_) {
+            out = {};
+            out.type = KRG_DSM_ACT_FREE;
+            out.handle = refused_handle_;
+            refused_handle_ = 0;
+            return true;
+        }
+        if (stopped_ || !pump()) return false;
+    }
+    OutAction* a = out_;
+    out_ = a->next;
+    if (!out_) out_last_ = nullptr;
+    taken_ = a;
+    out = a->action;
+    if (out.type == KRG_DSM_ACT_SEND) {
+        out.data = a->data;
+        stats_.messages_out++;
+        stats_.bytes_out += out.len;
+        stats_.pages_out += out.handle != 0 || out.cached;
+    }
+    return true;
+}
+
+/// Sends @m in this epoch; @handle or the page-cache page of @cached goes with it, lent.
+/// False: it could not, and the connection is to be reset.
+bool Engine::send(NodeId to, Message& m, u64 handle, const Obj* cached) {
+    m.epoch = epoch_;
+    if (to == cfg_.self) {
+        if (handle || cached) {
+            impossible(0);
+            return false;
+        }
+        park(to, m, true);
+        return true;
+    }
+    Peer* p = peer(to);
+    if (!p || p->broken) {
+        if (!p) reset(to, KRG_DSM_R_MEMORY);
+        return false;
+    }
+    OutAction* a = act(KRG_DSM_ACT_SEND);
+    if (!a) {
+        p->broken = true;
+        reset(to, KRG_DSM_R_MEMORY);
+        return false;
+    }
+    m.seq = ++p->out;
+    a->action.node = to;
+    a->action.len = encode(m, a->data, sizeof(a->data));
+    a->action.handle = handle;
+    a->action.cached = cached != nullptr;
+    a->action.object.container = m.key.container;
+    a->action.object.index = m.key.index;
+    a->action.object.policy = m.policy;
+    if (!a->action.len) {
+        recycle(a);
+        impossible(0);
+        return false;
+    }
+    push(a);
+    return true;
+}
+
+/// Takes on the duty to give a handle back: false without memory for that.
+bool Engine::own_page() {
+    FreeNode* n = heap_.make<FreeNode>();
+    if (!n) return false;
+    n->next = free_pool_;
+    free_pool_ = n;
+    return true;
+}
+
+/// A handle has left with a GRANT, or never came.
+void Engine::disown_page() {
+    FreeNode* n = free_pool_;
+    if (!n) {
+        stats_.checks++;
+        return;
+    }
+    free_pool_ = n->next;
+    heap_.drop(n);
+}
+
+/// Gives @handle back, after every SEND that still names it.
+void Engine::free_handle(u64 handle) {
+    if (!handle) return;
+    FreeNode* n = free_pool_;
+    if (!n) {
+        stats_.checks++;
+        return;
+    }
+    free_pool_ = n->next;
+    n->handle = handle;
+    n->next = frees_;
+    frees_ = n;
+}
+
+void Engine::reset(NodeId node, u16 reason) {
+    if (node == cfg_.self || !node) node = other_member();
+    stats_.resets++;
+    OutAction* a = node ? act(KRG_DSM_ACT_RESET) : nullptr;
+    if (!a) {
+        wanted_reset_ = true;  // tick() tries again, or starts over when this node is alone
+        return;
+    }
+    a->action.node = node;
+    a->action.reason = reason;
+    push(a);
+}
+
+/// The epoch is over: what was not yet taken is of no use to anybody.
+void Engine::purge_sends() {
+    OutAction* a = out_;
+    out_ = out_last_ = nullptr;
+    while (a) {
+        OutAction* next = a->next;
+        if (a->action.type == KRG_DSM_ACT_SEND)
+            recycle(a);
+        else
+            push(a);
+        a = next;
+    }
+    for (Parked* p = own_; p;) {
+        Parked* next = p->next;
+        free_handle(p->message.handle);
+        heap_.drop(p);
+        p = next;
+    }
+    own_ = own_last_ = nullptr;
+}
+
+Peer* Engine::peer(NodeId node) {
+    const Key key{0, node};
+    Peer* p = peers_.find(key);
+    return p ? p : peers_.add(heap_, key);
+}
+
+/// Keeps a message: one to this node itself (@own), or one that comes before its time.
+void Engine::park(NodeId from, const Message& m, bool own) {
+    Parked* p = heap_.make<Parked>();
+    if (!p && own && spare_parked_) {
+        p = spare_parked_;
+        spare_parked_ = p->next;
+        p->next = nullptr;
+    }
+    if (!p) {
+        reset(from, KRG_DSM_R_MEMORY);
+        free_handle(m.handle);
+        return;
+    }
+    p->from = from;
+    p->own = own;
+    p->message = m;
+    Parked*& first = own ? own_ : parked_;
+    Parked*& last = own ? own_last_ : parked_last_;
+    (last ? last->next : first) = p;
+    last = p;
+    if (!own) {
+        parked_count_++;
+        stats_.parked++;
+    }
+}
+
+}  // namespace krg::dsm

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+// Reports of copies after a view change, and the directory that a home makes of them.
+// The exclusive copy is the truth; without one the newest version that anybody has is.
+// A frozen copy counts only if it is known that its receiver never had it: the receiver
+// still asks, or the old home had not seen the end of the transaction.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+
+/// One more report; false: nothing to report now.
+bool Engine::report_some() {
+    switch (reporting_) {
+    case Reporting::none: break;
+    case Reporting::in_doubt:
+        if (in_doubt()) break;
+        for (Obj* o = objects_.first(); o; o = objects_.after(o)) report_.push(o->report, o);
+        report_open_ = open_;
+        report_chunk_ = chunks_.first();
+        report_member_ = 0;
+        reporting_ = Reporting::copies;
+        return true;
+    case Reporting::copies:
+        if (Obj* o = report_.first()) {
+            report_.remove(o->report);
+            if (o->state != KRG_DSM_I) report_copy(*o);
+            if (o->request) report_asking(*o);
+        } else {
+            reporting_ = Reporting::opens;
+        }
+        return true;
+    case Reporting::opens:
+        if (const Open* o = report_open_) {
+            report_open_ = o->next;
+            Message m;
+            m.type = Type::report;
+            m.report = Report::open;
+            m.key = o->key;
+            m.policy = o->policy;
+            m.node = o->node;
+            m.request = o->request;
+            send(home(o->key, o->policy), m);
+        } else {
+            reporting_ = Reporting::bits;
+        }
+        return true;
+    case Reporting::bits:
+        if (const Chunk* c = report_chunk_) {
+            report_chunk_ = chunks_.after(c);
+            if (c->written) send_bits(*c, home(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy));
+        } else {
+            reporting_ = Reporting::end;
+        }
+        return true;
+    case Reporting::end:
+        if (report_member_ < members_) {
+            Message m;
+            m.type = Type::report_end;
+            send(member_[report_member_++].node, m);
+        } else {
+            reporting_ = Reporting::none;
+        }
+        return true;
+    }
+    return push_bits();
+}
+
+void Engine::report_copy(const Obj& o) {
+    Message m;
+    m.type = Type::report;
+    m.report = Report::copy;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.mode = o.state;
+    m.dirty = o.dirty || o.in_batch;
+    m.version = o.version;
+    m.rset = o.rset;
+    m.node = o.receiver;
+    m.request = o.receiver_request;
+    send(home(o.key, o.policy), m);
+}
+
+void Engine::report_asking(const Obj& o) {
+    Message m;
+    m.type = Type::report;
+    m.report = Report::asking;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.node = cfg_.self;
+    m.request = o.request;
+    send(home(o.key, o.policy), m);
+}
+
+void Engine::send_bits(const Chunk& c, NodeId to) {
+    Message m;
+    m.type = Type::bits;
+    m.key = Key{c.key.container, c.key.index << KRG_DSM_CHUNK_SHIFT};
+    m.policy = c.policy;
+    for (u32 i = 0; i < 8; i++) m.bits[i] = c.bits[i];
+    send(to, m);
+}
+
+/// After a rebuild: the successors of a chunk learn what was written.
+bool Engine::push_bits() {
+    Chunk* c = push_chunk_;
+    if (!c) return false;
+    push_chunk_ = chunks_.after(c);
+    if (!c->written) return true;
+    NodeId p[KRG_DSM_REPLICAS_MAX];
+    place(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy, p);
+    if (p[0] != cfg_.self) return true;
+    const u32 n = holders_of_bits(c->policy);
+    for (u32 i = 1; i < n; i++) send_bits(*c, p[i]);
+    return true;
+}
+
+void Engine::on_bits(NodeId from, const Message& m) {
+    Chunk* c = chunk(m.key, m.policy);
+    if (!c) {
+        if (home_serving_)
+            reset(from, KRG_DSM_R_MEMORY);
+        else
+            rebuild_short_ = true;
+        return;
+    }
+    for (u32 i = 0; i < 8; i++) {
+        c->bits[i] |= m.bits[i];
+        c->written = c->written || m.bits[i];
+    }
+}
+
+void Engine::on_report(NodeId from, const Message& m) {
+    if (home_serving_) {
+        impossible(from);
+        return;
+    }
+    if (m.report != Report::copy || m.mode == KRG_DSM_F) {
+        add_note(from, m);
+        return;
+    }
+    Entry* e = entry(m.key, m.policy);
+    if (!e || !make_room(*e) || !e->stale.reserve(heap_, e->sharers.count() + e->retained.count() + 2)) {
+        rebuild_short_ = true;
+        return;
+    }
+    add_copy(*e, from, m);
+    if (!m.version.zero()) set_initialised(m.key, m.policy);
+}
+
+void Engine::add_copy(Entry& e, NodeId from, const Message& m) {
+    const auto all_stale = [&e] {
+        for (IdSet* set : {&e.sharers, &e.retained}) {
+            for (u32 i = 0; i < set->count(); i++) e.stale.add(set->at(i));
+            set->clear();
+        }
+    };
+    if (m.mode == KRG_DSM_X) {
+        if (e.exclusive) {
+            impossible(from);
+            return;
+        }
+        all_stale();
+        e.exclusive = true;
+        e.writer = from;
+        e.version = m.version;
+        for (u32 i = 0; i < m.rset.count; i++) {
+            e.retained.add(m.rset.node[i]);
+            e.stale.remove(m.rset.node[i]);
+        }
+        return;
+    }
+    if (e.exclusive) {
+        if (!e.retained.has(from)) e.stale.add(from);
+        return;
+    }
+    const bool newer = KRG_DSM_MUTANT(LowestVersionWins) ? m.version < e.version : m.version > e.version;
+    if (!copies(e) || newer) {
+        all_stale();
+        e.version = m.version;
+    }
+    if (m.version != e.version)
+        e.stale.add(from);
+    else if (m.mode == KRG_DSM_S)
+        e.sharers.add(from);
+    else
+        e.retained.add(from);
+}
+
+void Engine::add_note(NodeId from, const Message& m) {
+    Note* n = heap_.make<Note>();
+    if (!n) {
+        rebuild_short_ = true;
+        return;
+    }
+    n->key = m.key;
+    n->policy = m.policy;
+    n->report = m.report;
+    n->from = from;
+    n->node = m.node;
+    n->request = m.request;
+    n->version = m.version;
+    n->next = notes_;
+    notes_ = n;
+}
+
+void Engine::free_notes() {
+    while (Note* n = notes_) {
+        notes_ = n->next;
+        heap_.drop(n);
+    }
+}
+
+void Engine::on_report_end(NodeId from) {
+    if (home_serving_) {
+        impossible(from);
+        return;
+    }
+    if (from == cfg_.self) {
+        self_reported_ = true;
+    } else {
+        Peer* p = peer(from);
+        if (!p) {
+            reset(from, KRG_DSM_R_MEMORY);
+            return;
+        }
+        p->reported = true;
+    }
+    bool all = self_reported_;
+    for (u32 i = 0; i < members_ && all; i++) {
+        if (member_[i].node == cfg_.self) continue;
+        const Peer* p = peers_.find(Key{0, member_[i].node});
+        all = p && p->reported;
+    }
+    if (!all && !KRG_DSM_MUTANT(ReportsTooEarly)) return;
+    if (rebuild_short_) {
+        // Some of it could not be kept: everything once more, when there may be memory.
+        if (other_member())
+            reset(0, KRG_DSM_R_MEMORY);
+        else
+            report_again_at_ = now_ + cfg_.params.retry_us;
+        return;
+    }
+    finish_rebuild();
+}
+
+/// All have reported: this home answers again.
+void Engine::finish_rebuild() {
+    home_serving_ = true;
+    for (const Note* n = notes_; n; n = n->next)
+        if (n->report == Report::copy) judge_frozen(*n);
+    free_notes();
+    while (Open* o = open_) {
+        open_ = o->next;
+        heap_.drop(o);
+    }
+    for (Entry* e = entries_.first(); e; e = entries_.after(e)) {
+        const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
+        const bool lacks = have && have < copies_needed(e->policy) && (e->exclusive || !e->version.zero());
+        if (lacks || e->stale.count()) e->repair = true;
+        ready_entries_.push(e->ready, e);
+    }
+    push_chunk_ = chunks_.first();
+    while (Parked* p = early_) {
+        early_ = p->next;
+        p->next = nullptr;
+        (own_last_ ? own_last_->next : own_) = p;
+        own_last_ = p;
+    }
+    early_last_ = nullptr;
+    OutAction* a = act(KRG_DSM_ACT_RECOVERED);
+    if (!a) return;
+    a->action.epoch = epoch_;
+    push(a);
+}
+
+void Engine::judge_frozen(const Note& n) {
+    bool never_received = KRG_DSM_MUTANT(FrozenTrusted);
+    for (const Note* o = notes_; o; o = o->next)
+        if (o->report != Report::copy && o->key == n.key && o->node == n.node && o->request == n.request) never_received = true;
+    Entry* e = entry(n.key, n.policy);
+    const bool newest = e && !e->exclusive && (!copies(*e) || n.version > e->version);
+    Message m;
+    m.key = n.key;
+    m.policy = n.policy;
+    if (!e || !newest || !never_received || !make_room(*e) || !e->stale.reserve(heap_, e->sharers.count() + 2)) {
+        if (!e) stats_.checks++;
+        m.type = Type::release;
+        send(n.from, m);
+        return;
+    }
+    for (u32 i = 0; i < e->sharers.count(); i++) e->stale.add(e->sharers.at(i));
+    e->sharers.clear();
+    e->exclusive = true;
+    e->writer = n.from;
+    e->version = n.version;
+    m.type = Type::restore;
+    for (u32 i = 0; i < e->retained.count() && m.rset.count < Rset::max; i++) m.rset.add(e->retained.at(i));
+    send(n.from, m);
+}
+
+/// Keeps a request until this home can answer.
+void Engine::come_early(NodeId from, const Message& m) {
+    Parked* p = heap_.make<Parked>();
+    if (!p) {
+        refuse(from, m, Errno::nomem);
+        return;
+    }
+    p->from = from;
+    p->own = true;  // its place in the order was checked when it came
+    p->message = m;
+    (early_last_ ? early_last_->next : early_) = p;
+    early_last_ = p;
+}
+
+}  // namespace krg::dsm

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+// The end of an epoch and the beginning of the next. PREPARE: transactions are given
+// up, copies and programs' requests stay. COMMIT: batches in doubt are decided first
+// (resolve.cc), then everybody reports its copies to the homes (rebuild.cc), then the
+// requests are sent again.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+
+bool Engine::install_members(const krg_dsm_event& ev) {
+    if (ev.len > member_room_) {
+        krg_dsm_member* fresh = static_cast<krg_dsm_member*>(heap_.take(ev.len * sizeof(krg_dsm_member)));
+        if (!fresh) return false;
+        heap_.give(member_, member_room_ * sizeof(krg_dsm_member));
+        member_ = fresh;
+        member_room_ = ev.len;
+    }
+    for (u32 i = 0; i < ev.len; i++) member_[i] = ev.member[i];
+    members_ = ev.len;
+    return true;
+}
+
+void Engine::prepare(const krg_dsm_event& ev) {
+    bool sane = ev.epoch > epoch_ && ev.len && ev.member;
+    for (u32 i = 0; sane && i < ev.len; i++) sane = ev.member[i].node && (!i || ev.member[i - 1].node < ev.member[i].node);
+    OutAction* a = sane ? act(KRG_DSM_ACT_PREPARED) : nullptr;
+    if (!a) {
+        stats_.bad++;
+        return;
+    }
+    const u64 old_epoch = epoch_;
+    serving_ = home_serving_ = false;
+    if (!install_members(ev)) {
+        // Without the list of members this node cannot take part in the epoch: it must go.
+        recycle(a);
+        OutAction* r = act(KRG_DSM_ACT_RESET);
+        if (!r) return;
+        r->action.node = cfg_.self;
+        r->action.reason = KRG_DSM_R_MEMORY;
+        push(r);
+        return;
+    }
+    stop_epoch(old_epoch);
+    epoch_ = ev.epoch;
+    if (next_request_ == 1) next_request_ = next_batch_ = epoch_ << 24;  // another life of this node had others
+    a->action.epoch = epoch_;
+    push(a);
+}
+
+/// What belongs to the old epoch is given up.
+void Engine::stop_epoch(u64 old_epoch) {
+    purge_sends();
+    for (Peer* p = peers_.first(); p; p = peers_.after(p)) {
+        p->in = p->out = 0;
+        p->reported = p->broken = false;
+    }
+    reporting_ = Reporting::none;
+    while (Obj* o = report_.first()) report_.remove(o->report);
+    self_reported_ = false;
+    rebuild_short_ = false;
+    resolve_at_ = report_again_at_ = never;
+    push_chunk_ = nullptr;
+    wanted_reset_ = false;
+    free_notes();
+    for (Parked* p = early_; p;) {
+        Parked* next = p->next;
+        heap_.drop(p);
+        p = next;
+    }
+    early_ = early_last_ = nullptr;
+    abort_requests(old_epoch);
+    abort_directory();
+    abort_batches();
+}
+
+void Engine::abort_requests(u64 old_epoch) {
+    for (Obj* o = objects_.first(); o; o = objects_.after(o)) {
+        if (o->granted.pending) {
+            finish_grant(*o);  // it is the exclusive copy already
+        } else if (o->asked) {
+            o->asked = 0;
+            if (o->granted.page) free_handle(o->granted.handle);  // only a part: its sender still has it
+            o->granted = {};
+            if (KRG_DSM_MUTANT(RequestForgotten)) o->attempts = 1, arm(*o, never);
+        }
+        if (o->command.type == Type::set_rset && o->command.quiet && !o->command.keep) o->rset = o->command.rset;
+        o->command = {};
+        for (u32 i = o->rset.count; i > 0; i--)
+            if (!stayed(o->rset.node[i - 1], old_epoch)) o->rset.remove(o->rset.node[i - 1]);
+        evict_done(*o, Errno::busy);
+        ready(*o);
+    }
+}
+
+/// The directory is rebuilt from the holders. What is remembered of it: whose transactions were not closed.
+void Engine::abort_directory() {
+    while (Entry* e = entries_.first()) {
+        if (e->phase == Phase::closing && e->current.type == Type::get) {
+            if (Open* o = heap_.make<Open>()) {
+                o->key = e->key;
+                o->policy = e->policy;
+                o->node = e->current.node;
+                o->request = e->current.request;
+                o->next = open_;
+                open_ = o;
+            }
+        }
+        while (Want* w = e->queue) {
+            e->queue = w->next;
+            heap_.drop(w);
+        }
+        ready_entries_.remove(e->ready);
+        e->sharers.release(heap_);
+        e->retained.release(heap_);
+        e->stale.release(heap_);
+        entries_.erase(heap_, e);
+    }
+}
+
+void Engine::abort_batches() {
+    if (snapshot_ && !snapshot_->aborted) {
+        snapshot_->aborted = true;  // freed when the edge is done with it
+        items_back(*snapshot_);
+        batch_wanted_ = true;
+        for (SyncWaiter* s = syncs_; s; s = s->next) s->upto = next_batch_ + 1;
+    }
+    if (staging_) batch_failed(*staging_);
+    for (Part* p = parts_.first(); p;) {
+        Part* next = parts_.after(p->link);
+        if (p->fate == Fate::receiving) free_part(*p);
+        p = next;
+    }
+}
+
+void Engine::commit_view(const krg_dsm_event& ev) {
+    if (ev.epoch != epoch_ || serving_) {
+        stats_.bad++;
+        return;
+    }
+    begin_epoch();
+}
+
+void Engine::begin_epoch() {
+    serving_ = true;
+    drained_told_ = false;
+    Parked* waiting = parked_;
+    parked_ = parked_last_ = nullptr;
+    parked_count_ = 0;
+    while (Parked* p = waiting) {
+        waiting = p->next;
+        p->next = nullptr;
+        if (p->message.epoch < epoch_) {
+            free_handle(p->message.handle);
+            heap_.drop(p);
+            continue;
+        }
+        const bool now = p->message.epoch == epoch_;
+        Parked*& first = now ? own_ : parked_;
+        Parked*& last = now ? own_last_ : parked_last_;
+        (last ? last->next : first) = p;
+        last = p;
+        parked_count_ += !now;
+    }
+    for (Batch* b = deciding_.first(); b;) {
+        Batch* next = deciding_.after(b->link);
+        send_decision(*b);
+        b = next;
+    }
+    resolve_all();
+    reporting_ = Reporting::in_doubt;
+    for (Obj* o = objects_.first(); o; o = objects_.after(o)) ready(*o);
+}
+
+/// A node that is alone has lost a message to itself: its own epoch begins once more.
+void Engine::start_over() {
+    serving_ = home_serving_ = false;
+    stop_epoch(epoch_);
+    begin_epoch();
+}
+
+}  // namespace krg::dsm

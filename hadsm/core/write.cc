@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+// The home's side of everything that changes who holds an object: write grants with
+// their invalidations, copies for safety, the set of nodes a writer commits to, and
+// the bits of what was ever written.
+#include "hadsm/core/engine.hh"
+
+namespace krg::dsm {
+
+/// Who keeps the committed version while @writer writes: those that keep it already, then sharers.
+Rset Engine::choose_rset(const Entry& e, NodeId writer) const {
+    Rset r;
+    const u32 wanted = copies_needed(e.policy) - 1;
+    if (e.version.zero()) {
+        while (r.count < wanted) {
+            const NodeId b = pick_backup(writer, nullptr, r);
+            if (!b) break;
+            r.add(b);
+        }
+        return r;
+    }
+    for (int leaving = 0; leaving < 2; leaving++)
+        for (const IdSet* set : {&e.retained, &e.sharers})
+            for (u32 i = 0; i < set->count() && r.count < wanted; i++) {
+                const NodeId n = set->at(i);
+                const krg_dsm_member* m = member(n);
+                if (n != writer && m && (m->draining != 0) == (leaving != 0)) r.add(n);
+            }
+    return r;
+}
+
+void Engine::write_transaction(Entry& e) {
+    const NodeId q = e.current.node;
+    const u32 wanted = copies_needed(e.policy) - 1;
+    if (e.exclusive) {
+        if (e.writer == q) {
+            give(e, KRG_DSM_WRITE, Payload::have);
+            return;
+        }
+        for (u32 i = 0; i < e.retained.count(); i++) e.rset.add(e.retained.at(i));
+        const krg_dsm_member* old = member(e.writer);
+        const bool was_backup = e.rset.has(q);
+        e.rset.remove(q);
+        if (was_backup || (e.rset.count < wanted && old && !old->draining)) e.rset.add(e.writer);
+        forward(e, e.writer, q, KRG_DSM_WRITE);
+        return;
+    }
+    if (!copies(e)) {
+        if (initialised(e.key) && !KRG_DSM_MUTANT(LostReadsZero)) {
+            stats_.lost++;
+            refuse(e, Errno::io);
+            return;
+        }
+        e.version = {};
+    }
+    const bool holds = e.sharers.has(q) || e.retained.has(q);
+    if (!e.version.zero() && copies(e) - holds < wanted && !e.copy_failed) {
+        if (const NodeId b = pick_backup(q, &e, {})) {
+            start_copy(e, holder_for(e, 0), b);
+            return;
+        }
+    }
+    e.rset = choose_rset(e, q);
+    e.source = holds || e.version.zero() ? 0 : holder_for(e, q);
+    e.phase = Phase::invalidating;
+    invalidate_others(e, q, e.source);
+    if (!e.acks || KRG_DSM_MUTANT(GrantBeforeAcks)) grant_write(e);
+}
+
+void Engine::invalidate_others(Entry& e, NodeId writer, NodeId source) {
+    for (const IdSet* set : {&e.sharers, &e.retained, &e.stale})
+        for (u32 i = 0; i < set->count(); i++) {
+            const NodeId n = set->at(i);
+            if (n == writer) continue;
+            const bool keep = set != &e.stale && e.rset.has(n) && !e.version.zero();
+            if (set == &e.retained && keep && n != source) continue;
+            if (KRG_DSM_MUTANT(SkipInvalidation) && set == &e.sharers && n != source && i + 1 == set->count()) continue;
+            invalidate_one(e, n, keep, n == source ? writer : static_cast<NodeId>(0));
+        }
+}
+
+void Engine::invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to) {
+    Message m;
+    m.type = Type::invalidate;
+    m.key = e.key;
+    m.policy = e.policy;
+    m.request = e.current.request;
+    m.node = data_to;
+    m.version = e.version;
+    m.keep = keep;
+    e.acks++;
+    send(node, m);
+}
+
+void Engine::on_invalidated(NodeId from, const Message& m) {
+    Entry* e = in_phase(from, m, Phase::invalidating);
+    if (!e || !e->acks) return;
+    e->sharers.remove(from);
+    e->stale.remove(from);
+    if (m.keep)
+        e->retained.add(from);
+    else
+        e->retained.remove(from);
+    if (--e->acks) return;
+    if (e->current.type == Type::get)
+        grant_write(*e);
+    else
+        refuse(*e, Errno::none);
+}
+
+void Engine::grant_write(Entry& e) {
+    const NodeId q = e.current.node;
+    const bool holds = e.sharers.has(q) || e.retained.has(q);
+    give(e, KRG_DSM_WRITE, holds ? Payload::have : e.version.zero() ? Payload::zeros : Payload::follows);
+}
+
+/// One more copy of a shared object, at @target.
+void Engine::start_copy(Entry& e, NodeId source, NodeId target) {
+    Message m;
+    m.type = Type::copy;
+    m.key = e.key;
+    m.policy = e.policy;
+    m.node = target;
+    m.version = e.version;
+    e.phase = Phase::copying;
+    e.target = target;
+    send(source, m);
+}
+
+void Engine::on_retained(NodeId from, const Message& m) {
+    Entry* e = in_phase(from, m, Phase::copying);
+    if (!e) return;
+    if (e->target != from) {
+        impossible(from);
+        return;
+    }
+    if (m.error == Errno::none && make_room(*e)) {
+        e->stale.remove(from);
+        e->retained.add(from);
+    } else {
+        e->copy_failed = true;  // no memory there: go on with the copies there are
+    }
+    continue_transaction(*e);
+}
+
+/// Tells a writer to commit to @rset from now on.
+void Engine::set_rset(Entry& e, const Rset& rset) {
+    Message m;
+    m.type = Type::set_rset;
+    m.key = e.key;
+    m.policy = e.policy;
+    m.rset = rset;
+    e.rset = rset;
+    e.phase = Phase::setting;
+    send(e.writer, m);
+}
+
+void Engine::on_rset_set(NodeId from, const Message& m) {
+    Entry* e = in_phase(from, m, Phase::setting);
+    if (!e) return;
+    if (!e->exclusive || e->writer != from) {
+        impossible(from);
+        return;
+    }
+    e->retained.clear();
+    for (u32 i = 0; i < m.rset.count; i++) e->retained.add(m.rset.node[i]);
+    e->version = m.version;
+    if (e->current.type != Type::evict) {
+        e->copy_failed = true;  // done; do not try for more in this round
+        continue_transaction(*e);
+        return;
+    }
+    invalidate_one(*e, e->current.node, false, 0);
+    e->phase = Phase::invalidating;
+}
+
+/// A node that holds the committed version of what another writes wants to be rid of it.
+void Engine::replace_backup(Entry& e, NodeId node, bool leaving) {
+    Rset r;
+    for (u32 i = 0; i < e.retained.count(); i++)
+        if (e.retained.at(i) != node) r.add(e.retained.at(i));
+    const NodeId b = pick_backup(e.writer, &e, r);
+    if (b)
+        r.add(b);
+    else if (!leaving && r.count + 1u < copies_needed(e.policy)) {
+        refuse(e, Errno::nospc);
+        return;
+    }
+    set_rset(e, r);
+}
+
+void Engine::need_repair(Entry& e) {
+    e.repair = true;
+    ready_entries_.push(e.ready, &e);
+}
+
+/// An object of this chunk is about to be written for the first time.
+void Engine::on_init(NodeId from, const Message& m) {
+    if (!set_initialised(m.key, m.policy)) {
+        reset(from, KRG_DSM_R_MEMORY);
+        return;
+    }
+    Message r;
+    r.type = Type::init_done;
+    r.key = m.key;
+    r.policy = m.policy;
+    r.request = m.request;
+    send(from, r);
+}
+
+}  // namespace krg::dsm
