@@ -5,9 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/wait.h>
 
 namespace krg::vcluster {
@@ -29,35 +27,6 @@ void write_file(const std::string& path, std::string_view text, int mode) {
     if (!fd || !write_all(fd.get(), text.data(), text.size())) throw system_error("cannot write " + path);
     fd.reset();
     if (rename(temporary.c_str(), path.c_str()) != 0) throw system_error("cannot write " + path);
-}
-
-bool write_all(int fd, const void* data, size_t size) {
-    const char* at = static_cast<const char*>(data);
-    while (size > 0) {
-        ssize_t put = write(fd, at, size);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0 && errno == EAGAIN) {
-            pollfd wait{fd, POLLOUT, 0};
-            poll(&wait, 1, 1000);
-            continue;
-        }
-        if (put <= 0) return false;
-        at += put;
-        size -= static_cast<size_t>(put);
-    }
-    return true;
-}
-
-bool read_exactly(int fd, void* data, size_t size) {
-    char* at = static_cast<char*>(data);
-    while (size > 0) {
-        ssize_t got = read(fd, at, size);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        at += got;
-        size -= static_cast<size_t>(got);
-    }
-    return true;
 }
 
 namespace {
@@ -114,12 +83,6 @@ RunResult run(const std::vector<std::string>& argv, bool merge, const std::strin
     }
     result.status = collect_status(child);
     return result;
-}
-
-double now_s() {
-    timespec ts{};
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return static_cast<double>(ts.tv_sec) + static_cast<double>(ts.tv_nsec) / 1e9;
 }
 
 }  // namespace krg::vcluster

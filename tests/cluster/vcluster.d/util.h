@@ -4,6 +4,8 @@
 // files, running a program for its output. Nothing here knows about clusters.
 #pragma once
 
+#include "bytes.h"
+
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -62,8 +64,6 @@ private:
 
 [[nodiscard]] std::string read_file(const std::string& path);  ///< empty when it cannot be read
 void write_file(const std::string& path, std::string_view text, int mode = 0600);
-[[nodiscard]] bool write_all(int fd, const void* data, size_t size);
-[[nodiscard]] bool read_exactly(int fd, void* data, size_t size);
 
 struct RunResult {
     int status = -1;  ///< exit status, 128 + signal
@@ -75,8 +75,5 @@ int run_shown(const std::vector<std::string>& argv, const std::string& directory
 
 /// Runs a program to its end; its stdout (and stderr, when `merge`) comes back, stderr else goes to ours.
 RunResult run(const std::vector<std::string>& argv, bool merge = true, const std::string& directory = {});
-
-/// Monotonic seconds.
-[[nodiscard]] double now_s();
 
 }  // namespace krg::vcluster

@@ -74,18 +74,6 @@ void Session::send_failure(uint8_t status, const std::string& text) {
     send(FrameType::failed, payload.data(), payload.size());
 }
 
-bool read_exactly(int fd, void* data, size_t size) {
-    char* at = static_cast<char*>(data);
-    while (size > 0) {
-        ssize_t got = read(fd, at, size);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        at += got;
-        size -= static_cast<size_t>(got);
-    }
-    return true;
-}
-
 bool Session::receive_command(Command& command) {
     FrameHeader header{};
     if (!read_exactly(socket_, &header, sizeof header) || header.type != static_cast<uint8_t>(FrameType::exec) ||

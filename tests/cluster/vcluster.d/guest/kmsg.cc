@@ -37,7 +37,7 @@ void pump_kernel_log(int port) {
         ssize_t got = read(log, record, sizeof record);
         if (got < 0 && errno == EPIPE) {
             constexpr std::string_view lost = "(messages lost: the kernel log was overwritten before it was read)\n";
-            write_all(port, lost.data(), lost.size());
+            (void)write_all(port, lost.data(), lost.size());
             continue;
         }
         if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,12 +21,6 @@ namespace krg::vcluster::guest {
 namespace {
 
 int control_port = -1;
-
-double now_s() {
-    timespec ts{};
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return static_cast<double>(ts.tv_sec) + static_cast<double>(ts.tv_nsec) / 1e9;
-}
 
 void split_setting(std::string_view word, std::map<std::string, std::string, std::less<>>& into) {
     auto equals = word.find('=');
@@ -96,7 +89,7 @@ void tell_host(std::string_view line) {
         if (c == '\n') c = ' ';
     }
     text += '\n';
-    write_all(control_port, text.data(), text.size());
+    (void)write_all(control_port, text.data(), text.size());
 }
 
 void forget_host() {
@@ -135,23 +128,6 @@ void boot_failure(std::string_view what) {
     usleep(500'000);  // the ports are emptied by the host
     reboot(RB_POWER_OFF);
     for (;;) pause();
-}
-
-bool write_all(int fd, const void* data, size_t size) {
-    const char* at = static_cast<const char*>(data);
-    while (size > 0) {
-        ssize_t put = write(fd, at, size);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0 && errno == EAGAIN) {
-            pollfd wait{fd, POLLOUT, 0};
-            poll(&wait, 1, 1000);
-            continue;
-        }
-        if (put <= 0) return false;
-        at += put;
-        size -= static_cast<size_t>(put);
-    }
-    return true;
 }
 
 bool write_file(const std::string& path, std::string_view text, int mode) {

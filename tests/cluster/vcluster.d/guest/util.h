@@ -4,6 +4,8 @@
 // the initramfs. No policy. The guest program is linked statically and runs before there is a root file system.
 #pragma once
 
+#include "../bytes.h"
+
 #include <map>
 #include <string>
 #include <string_view>
@@ -43,7 +45,6 @@ std::string hear_host(int timeout_s);
 /// Reports `what` with errno to the host and the kernel log and powers the machine off: nothing works without it.
 [[noreturn]] void boot_failure(std::string_view what);
 
-bool write_all(int fd, const void* data, size_t size);
 bool write_file(const std::string& path, std::string_view text, int mode = 0644);
 std::string read_file(const std::string& path);
 void make_dirs(const std::string& path);
