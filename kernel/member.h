@@ -52,7 +52,7 @@ struct krg_member_snapshot {
 	struct krg_mbr_peer_info peer[];	/* by node id, entry 0 unused */
 };
 
-/**
+/*
  * Waits for the membership thread, at most a few seconds. Free with
  * krg_member_snapshot_free(). NULL: no engine, out of memory, or no answer.
  */

@@ -41,8 +41,8 @@ void scenario_raw_frames(Test& test) {
                       before.text() + "\n" + after.text());
     for (int node : members) {
         const NodeStatus status = test.cluster.status(node);
-        test.report.check(!status.incarnation.empty() && status.members == members, fmt::format("node {} kept its members", node),
-                          status.text());
+        test.report.check(!status.incarnation.empty() && status.members == members,
+                          fmt::format("node {} kept its members", node), status.text());
     }
     const std::uint64_t plaintext_now = counter(test, 1, "plaintext_dropped"), hellos_now = counter(test, 1, "bad_hellos");
     test.report.check(plaintext_now >= plaintext + 300, "plaintext TIPC frames were dropped and counted",

@@ -42,7 +42,7 @@ struct RunResult {
 inline constexpr const char* rule_converge = "converge";       ///< healed, but not one view with exactly the right members
 inline constexpr const char* rule_stable = "stable";           ///< a view changed though nothing happened
 inline constexpr const char* rule_clique = "maximum-clique";   ///< a stable cut did not leave the maximum clique
-inline constexpr const char* rule_regather = "regather";      ///< a cluster that fell apart took a living member back empty
+inline constexpr const char* rule_regather = "regather";       ///< a cluster that fell apart took a living member back empty
 inline constexpr const char* rule_silent = "minority-silent";  ///< somebody serves without a quorum
 [[nodiscard]] bool is_liveness(const std::string& rule);
 
