@@ -131,8 +131,12 @@ add=(install -y --no-install-recommends --no-remove)
 if ! apt "${add[@]}" "${missing[@]}" && ! { apt update && apt "${add[@]}" "${missing[@]}"; }; then
 	progress_stop
 	tail -n 25 "$log" >&2
-	echo "deps: apt-get could not install ${missing[*]}" >&2
-	echo "deps: the project is developed on Debian 12 (bookworm), with bookworm-security for its 6.12 kernel" >&2
+	if grep -q 'Unable to locate package linux-headers-6.12' "$log"; then
+		echo "deps: Debian 12 has its 6.12 kernel in the security suite, which is not among this machine's sources. Add to /etc/apt/sources.list:" >&2
+		echo "  deb http://deb.debian.org/debian-security bookworm-security main" >&2
+	else
+		echo "deps: apt-get could not install what is missing; the project needs Debian 12 (bookworm) with bookworm-security" >&2
+	fi
 	exit 1
 fi
 
