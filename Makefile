@@ -14,6 +14,8 @@ JOBS ?= $(shell nproc)
 host-build := build/host
 asan-build := build/asan
 fuzz-build := build/fuzz
+# What the headers of a kernel that was asked for need beyond those of 6.1.
+deps-kver := $(if $(filter 6.12%,$(KVER)),build612)
 
 .PHONY: all help modules host asan fuzz-build sparse check check-fast check-full check-debug debug-kernel lint format \
 	bench sim sim-mutants fuzz demo install uninstall clean
@@ -23,12 +25,12 @@ all: modules host
 
 ## modules: every kernel module into build/KVER/ (KVER=6.1 | 6.12 | debug | full version)
 modules:
-	@tests/deps.sh build
+	@tests/deps.sh build $(deps-kver)
 	@scripts/build-modules $(KVER) -j$(JOBS)
 
 ## sparse: the modules under sparse with endianness checks, any warning fails
 sparse:
-	@tests/deps.sh build lint
+	@tests/deps.sh build $(deps-kver) lint
 	@scripts/build-modules $(KVER) --sparse -j$(JOBS)
 
 ## host: engines, tools, simulator, tests in userspace into build/host/
@@ -47,17 +49,17 @@ fuzz-build:
 
 ## check-fast: what needs no virtual machine, in about a minute
 check-fast:
-	@tests/deps.sh build host lint
+	@tests/deps.sh build build612 host lint
 	@tests/run fast
 
 ## check: everything, virtual clusters on 6.1 and 6.12 included (under 45 minutes on 2 cores)
 check:
-	@tests/deps.sh build host fuzz cluster lint
+	@tests/deps.sh build build612 host fuzz cluster lint dkms
 	@tests/run check
 
 ## check-full: check, with long simulations, fuzzing and soak runs
 check-full:
-	@tests/deps.sh build host fuzz cluster lint
+	@tests/deps.sh build build612 host fuzz cluster lint dkms
 	@tests/run full
 
 ## check-debug: builds the debug kernel if it is not cached (about 15 minutes) and runs the suites that need it
@@ -72,7 +74,7 @@ debug-kernel:
 
 ## lint: formatting, clang-tidy, W=1, sparse, shellcheck, manual pages, SPDX, generated files
 lint:
-	@tests/deps.sh build host lint
+	@tests/deps.sh build build612 host lint
 	@tests/lint/run
 
 ## format: rewrite the C++ sources as `make lint` wants them

@@ -15,8 +15,10 @@ set -euo pipefail
 # The groups are read by name, below.
 # shellcheck disable=SC2034
 {
-# kernel modules: compiler of Debian's kernels, both header packages, pahole for BTF on 6.12
-build=(gcc-12 g++-12 make binutils kmod dwarves util-linux linux-headers-amd64 linux-headers-6.12-amd64)
+# kernel modules for 6.1: the compiler of Debian's kernels, the headers
+build=(gcc-12 g++-12 make binutils kmod util-linux linux-headers-amd64)
+# and for 6.12, with pahole for BTF. By itself: these headers depend on their kernel, which a machine then starts with
+build612=(linux-headers-6.12-amd64 dwarves)
 # userspace: engines, tools, tests
 host=(g++ cmake ninja-build pkg-config libgcrypt20-dev libnl-3-dev libnl-genl-3-dev libcli11-dev nlohmann-json3-dev libfmt-dev
 	libgtest-dev libgmock-dev libbenchmark-dev python3 python3-yaml)
@@ -34,7 +36,7 @@ lint=(clang-format clang-tidy sparse shellcheck mandoc git)
 dkms=(dkms)
 }
 
-groups="build host fuzz cluster systemd debug lint dkms"
+groups="build build612 host fuzz cluster systemd debug lint dkms"
 default_groups=(build host)
 
 usage() { echo "usage: tests/deps.sh [--list] [GROUP...]   groups: $groups" >&2; exit 2; }
@@ -123,6 +125,11 @@ how_far() {
 lists_present() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
 
 echo "deps: installing ${missing[*]}"
+case " ${missing[*]} " in
+*" linux-headers-6.12-amd64 "*)
+	[ ! -d /boot/grub ] ||
+		echo "deps: Debian's 6.12 headers bring the 6.12 kernel with them: it will be what this machine starts next time" ;;
+esac
 started=$SECONDS
 progress_start how_far
 lists_present || apt update || true
