@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The promises of the shared memory, checked after every event from nothing but what programs see in their page caches,
+// which pages the edges keep for their engines, and what the engines show of their copies. It shares no code with the
+// engine and knows nothing of messages. The rules:
+//
+//	single-writer    one page writable on two nodes, or writable beside a readable one; X beside S or X in one epoch
+//	data-value       a program's page is not the last write in the order of ownership
+//	durability       a value another node could see is on fewer nodes than the object's class promises, crashes deducted
+//	causal-cut       of a dead node's writes a later one survived and an earlier one is gone; or a write is gone
+//	                 of which somebody alive knows
+//	silent-loss      an object whose copies are all gone reads as zeros or as an older value
+//	false-loss       -EIO for an object of which copies are left
+//
+// How: every object has a *line*, its writes from the newest that must survive (the floor: seen by another node, promised
+// by a sync, or written before such a one by the same node) to the newest of all. Values below the floor are forgotten:
+// whoever shows one breaks a rule. When the writer of what lies above the floor dies, any value of the line may come
+// back; the first one that is seen decides, and what lies above it is lost.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tests/sim/dsm/types.hh"
+#include "tests/sim/world/hash.hh"
+
+namespace krg::sim::dsm {
+
+class Checker {
+public:
+    Checker() = default;
+    Checker(unsigned nodes, std::vector<Promise> objects);
+
+    // What happens to nodes.
+    void boot(NodeId node);
+    /// It died. @p frozen: objects of which some living node keeps a copy that it handed over (see inspect()).
+    void crash(NodeId node, u32 frozen);
+    /// It left in order: nothing may be lost by that.
+    void left(NodeId node);
+    /// So many members can take copies, as far as anybody knows.
+    void able(unsigned members);
+    /// Everybody has recovered and nothing is under way.
+    void calm() { crashes_since_calm_ = 0; }
+
+    // What programs do and see.
+    void wrote(NodeId node, unsigned object, Value value);
+    void page(NodeId node, unsigned object, const Page& page);
+    void granted(unsigned object) { object_[object].granted = true; }
+    void error(NodeId node, unsigned object, s32 errno_value);
+    [[nodiscard]] u32 sync_mark(NodeId node) const { return node_[node].writes; }
+    void synced(NodeId node, u32 mark);
+
+    // What the edge keeps for the engine, and what the engine says.
+    void kept(NodeId node, unsigned object, std::span<const Value> values);
+    void state(NodeId node, unsigned object, u8 state, u64 epoch);
+    /// The engine of the writer names so many nodes beside itself that hold the committed version.
+    void claims(unsigned object, unsigned others);
+    void knows_bit(NodeId node, unsigned object, bool initialised);
+
+    /// Evaluates what can only be judged on a whole picture. Call it after every event.
+    void judge();
+    /// Everything has been repaired: the full number of copies is there again.
+    void judge_repaired();
+
+    [[nodiscard]] const Broken& broken() const { return broken_; }
+    [[nodiscard]] Value newest(unsigned object) const { return object_[object].line.back(); }
+    [[nodiscard]] bool undetermined(unsigned object) const { return object_[object].open; }
+    [[nodiscard]] bool lost(unsigned object) const { return object_[object].lost; }
+    [[nodiscard]] u64 bits_lost() const { return bits_lost_; }
+    void hash(RunHash& h) const;
+
+private:
+    struct Object {
+        Promise promise;
+        std::vector<Value> line{zeros};  ///< the floor first
+        bool open = false;               ///< the newest value's writer died unseen: the first value seen decides
+        bool granted = false;            ///< for writing, once
+        bool lost = false;               ///< -EIO was answered
+        bool undo = false;               ///< volatile: a handed-over copy may come back
+        bool spread = false;             ///< a page of it was outside its writer
+        u32 level = 0;                   ///< copies that new values must have
+        u32 need = 0;                    ///< copies that the floor must have now
+        std::vector<Value> graves;       ///< newest value of each copy that died since the last repair
+        bool judge = true;
+    };
+    struct Copy {
+        Page page;
+        Value best = zeros;  ///< newest of those kept for the engine, by place in the line
+        u8 state = 0;
+        u64 epoch = 0;
+        bool bit = false;
+        std::vector<Value> kept;
+    };
+    struct Node {
+        bool alive = false;
+        u32 writes = 0;  ///< of all its lives
+        u32 first = 1;   ///< of this life
+        u32 settled = 0; ///< every durable write up to here must survive
+    };
+    /// A life that ended, with what is known of its writes to durable objects.
+    struct Dead {
+        NodeId node;
+        u32 first, last;
+        u32 survived, lost;  ///< highest, lowest
+    };
+
+    void fail(const char* rule, std::string text);
+    [[nodiscard]] int place(const Object& o, Value v) const;
+    void visible(unsigned object, Value v);
+    void raise_floor(unsigned object, std::size_t to);
+    void survived(Value v);
+    void gone(Value v);
+    void determine(unsigned object, std::size_t at);
+    [[nodiscard]] bool holds(NodeId node, unsigned object) const;
+    [[nodiscard]] unsigned holders(unsigned object) const;
+    [[nodiscard]] bool newest_somewhere(unsigned object) const;
+    [[nodiscard]] u32 target(const Object& o) const { return std::min(o.promise.replicas, able_); }
+    [[nodiscard]] bool excused(const Object& o, unsigned object) const;
+    void strange(NodeId node, unsigned object, Value v);
+    void judge_sharing(unsigned object);
+    void judge_copies(unsigned object);
+    void foreign(NodeId node, unsigned object);
+
+    unsigned nodes_ = 0;
+    std::vector<Object> object_;
+    std::array<Node, nodes_max + 1> node_{};
+    std::array<std::array<Copy, objects_max>, nodes_max + 1> copy_{};
+    std::vector<Dead> dead_;
+    u32 able_ = 1, able_low_ = 1;
+    u32 crashes_since_calm_ = 0;
+    u64 bits_lost_ = 0;
+    Broken broken_;
+};
+
+}  // namespace krg::sim::dsm

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// krg-sim dsm: which seeds run, what is printed, the exit status (as of krg-sim itself).
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fmt/format.h>
+#include <random>
+#include <unistd.h>
+
+#include "tests/sim/dsm/exhaustive.hh"
+#include "tests/sim/dsm/suite.hh"
+
+namespace krg::sim::dsm {
+
+namespace {
+
+enum Exit : int { exit_ok = 0, exit_safety = 1, exit_usage = 2, exit_liveness = 3, exit_crash = 4, exit_determinism = 5 };
+
+int exit_for(const std::string& rule) {
+    if (rule == "crash" || rule == "hang") return exit_crash;
+    if (rule == "determinism") return exit_determinism;
+    return rule == "liveness" || rule == "leak" ? exit_liveness : exit_safety;
+}
+
+struct Cli {
+    u64 seeds = 0, seed = 0, first = 1, failures = 1, shrink_runs = 2000;
+    unsigned jobs = 2;
+    bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false;
+};
+
+void print_moves(const Setup& setup, const std::vector<Move>& moves) {
+    fmt::print("{}", describe(setup));
+    Trace trace;
+    const RunOutcome out = run_moves(setup, moves, &trace);
+    for (const auto& line : trace.lines())
+        fmt::print("{:>9} {:<3} {}\n", line.at, line.node != 0 ? fmt::format("n{}", line.node) : "", line.text);
+    if (out.broken) fmt::print("{}: {}\n", out.broken.rule, out.broken.text);
+    std::fflush(stdout);
+}
+
+/// Everything a person needs to understand one failing seed.
+void explain(const Cli& cli, u64 seed, const std::string& rule) {
+    // In a child: what fails may be a crash, and then the trace is lost but the parent is not.
+    (void)run_guarded(300, [&] {
+        const Setup setup = draw_setup(seed);
+        std::vector<Move> moves = run_seed(setup).moves;
+        const std::size_t all = moves.size();
+        if (!cli.no_shrink) moves = shorten(setup, std::move(moves), rule, cli.shrink_runs);
+        fmt::print("{} of {} moves are needed:\n", moves.size(), all);
+        print_moves(setup, moves);
+        return OneRun{};
+    });
+}
+
+int replay(const Cli& cli) {
+    const Setup setup = draw_setup(cli.seed);
+    fmt::print("seed {}: {}", cli.seed, describe(setup));
+    std::fflush(stdout);
+    Trace trace;
+    const RunOutcome out = run_seed(setup, cli.quiet ? nullptr : &trace);
+    for (const auto& line : trace.lines())
+        fmt::print("{:>9} {:<3} {}\n", line.at, line.node != 0 ? fmt::format("n{}", line.node) : "", line.text);
+    const OneRun row = one_run(cli.seed, cli.verify);
+    BatchTotals totals;
+    for (unsigned i = 0; i < batch_counters; i++) totals.sum[i] = totals.max[i] = totals.min[i] = row.value[i];
+    if (row.failed) fmt::print("FAILED {}: {}\n", row.rule, row.text);
+    fmt::print("run hash {:016x}\n{}\n", out.hash, totals_line(row.failed ? 1 : 0, totals));
+    return row.failed ? exit_for(row.rule) : exit_ok;
+}
+
+int batch(Cli& cli) {
+    const auto began = std::chrono::steady_clock::now();
+    if (cli.fresh) cli.first = std::random_device{}();
+    BatchOptions options;
+    options.first = cli.first;
+    options.seeds = cli.seeds;
+    options.jobs = cli.jobs;
+    options.stop_after = cli.failures;
+    options.run_seconds = 20;
+    options.progress = isatty(STDERR_FILENO) != 0;
+    BatchTotals totals;
+    const auto failures = run_batch(options, [&](u64 seed) { return one_run(seed, cli.verify || seed % 50 == 0); }, totals);
+    int status = exit_ok;
+    for (const BatchFailure& failure : failures) {
+        fmt::print("FAILED seed {}: {} {}\n  replay: krg-sim dsm --seed {}\n", failure.seed, failure.rule, failure.text, failure.seed);
+        std::fflush(stdout);
+        if (status == exit_ok) {
+            status = exit_for(failure.rule);
+            explain(cli, failure.seed, failure.rule);
+        }
+    }
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
+    fmt::print("seeds {}-{}, {}.{:01} s of real time on {} processes\n{}\n", cli.first, cli.first + cli.seeds - 1, took / 1000,
+               took % 1000 / 100, cli.jobs, totals_line(failures.size(), totals));
+    if (cli.summary) fmt::print("{} passed, {} failed\n", runs_of(totals) - std::min<u64>(failures.size(), runs_of(totals)), failures.size());
+    return status;
+}
+
+}  // namespace
+
+int command_line(int argc, char** argv) {
+    CLI::App app{"Deterministic simulation of the coherence engine in a small world. One seed is one run, bit for bit."};
+    app.name("krg-sim dsm");
+    Cli cli;
+    app.add_option("--seeds", cli.seeds, "run so many seeds");
+    app.add_option("--seed", cli.seed, "replay this seed and print what happens");
+    app.add_option("--first", cli.first, "the first of them (default 1)");
+    app.add_flag("--fresh", cli.fresh, "begin at a random seed");
+    app.add_option("--jobs", cli.jobs, "processes (default 2)");
+    app.add_option("--failures", cli.failures, "stop after so many failures (default 1)");
+    app.add_option("--shrink-runs", cli.shrink_runs, "runs the shrinker may try (default 2000)");
+    app.add_flag("--no-shrink", cli.no_shrink, "print a failing run as it is");
+    app.add_flag("--quiet", cli.quiet, "with --seed: only the totals");
+    app.add_flag("--verify-determinism", cli.verify, "run every seed twice and compare (one in 50 always is)");
+    app.add_flag("--summary", cli.summary, "end with 'N passed, N failed'");
+    auto* exhaustive = app.add_subcommand("exhaustive", "every order of events in small worlds");
+    ExhaustiveOptions small;
+    add_options(*exhaustive, small);
+    app.footer("exit status: 0 done, 1 a safety rule was broken, 2 usage, 3 a liveness rule was broken, 4 crash or hang,\n"
+               "5 one seed gave two different runs; krg-sim mutants dsm: 6 a mutant survived");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp& e) {
+        return app.exit(e);
+    } catch (const CLI::ParseError& e) {
+        app.exit(e);
+        return exit_usage;
+    }
+    if (exhaustive->parsed()) return explore(small);
+    if (cli.seeds == 0 && app.count("--seed") == 0) {
+        fmt::print(stderr, "krg-sim dsm: say --seeds N or --seed N (--help for more)\n");
+        return exit_usage;
+    }
+    return app.count("--seed") != 0 ? replay(cli) : batch(cli);
+}
+
+}  // namespace krg::sim::dsm

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The edge of one node, as the kernel module is to the engine: a page cache, programs that fault, pages named by handles,
+// and EDGE actions that take their time. It keeps the promises of dsm.h and holds the engine to its own: whatever the
+// engine does that an edge could not carry out breaks the rule "contract".
+//
+// Everything that takes time is a piece of work that somebody else begins: complete(), use(), snapshot_step().
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "tests/sim/dsm/checker.hh"
+#include "tests/sim/dsm/memory.hh"
+
+namespace krg::sim::dsm {
+
+/// A page travels by value; the receiver's edge makes a handle of it.
+struct Packet {
+    std::vector<u8> bytes;
+    bool has_page = false;
+    Value value = zeros;
+    u8 object = 0;
+    u64 epoch = 0;  ///< the sender's when it was sent
+    u64 life = 0;   ///< of the sender
+};
+
+/// What happens outside a node because of what its engine wants.
+class EdgeWorld {
+public:
+    virtual ~EdgeWorld() = default;
+    virtual void send(NodeId from, NodeId to, std::shared_ptr<const Packet> packet) = 0;
+    virtual void reset_wanted(NodeId from, NodeId to, u16 reason) = 0;
+    virtual void prepared(NodeId node, u64 epoch) = 0;
+    virtual void drained(NodeId node) = 0;
+    virtual void recovered(NodeId node, u64 epoch) = 0;
+    [[nodiscard]] virtual bool tracing() const = 0;
+    virtual void say(NodeId node, std::string line) = 0;
+};
+
+struct Handle {
+    bool used = false;
+    u8 object = 0;
+    Value value = zeros;
+};
+
+struct Program {
+    enum class Phase : u8 { idle, waiting, granted } phase = Phase::idle;
+    Op op = Op::read;
+    u8 object = 0;
+    u8 mode = 0;
+    u64 token = 0;
+    u32 script_at = 0;
+};
+
+/// Everything of a node but its engine; copied as a whole by the exhaustive explorer.
+struct EdgeState {
+    u64 life = 0;  ///< 0: not running
+    u64 epoch = 0;  ///< of the last PREPARE given to the engine
+    bool committed = false;
+    bool draining = false;
+    u32 writes = 0;  ///< of all lives
+
+    Page page[objects_max];
+    u8 edge[objects_max] = {};  ///< action under way: enum krg_dsm_action_type
+    bool edge_keep[objects_max] = {};
+    u8 pinned[objects_max] = {};  ///< how often an action was refused
+    u32 installing[objects_max] = {};
+    std::vector<Handle> handles;  ///< handle - 1 is the index
+    Program program[programs_max];
+    struct Pending {
+        u64 token;
+        u8 object;
+    };
+    std::vector<Pending> orphans;    ///< tokens whose program went away
+    std::vector<u8> orphan_grants;   ///< their grants, not yet used
+    std::vector<Pending> evictions;
+    struct Sync {
+        u64 token;
+        u32 mark;
+    };
+    std::vector<Sync> syncs;
+    bool snapshot = false, protecting = false;
+    std::vector<u8> batch;
+    u32 batch_at = 0;
+    u64 next_token = 1;
+};
+
+class Edge {
+public:
+    Edge(NodeId id, const Setup& setup, Checker& checker, EdgeWorld& world);
+    ~Edge();
+
+    [[nodiscard]] bool running() const { return engine_ != nullptr; }
+    [[nodiscard]] NodeId id() const { return id_; }
+    [[nodiscard]] const EdgeState& at() const { return s_; }
+    [[nodiscard]] krg_dsm* engine() const { return engine_; }
+    [[nodiscard]] Memory& memory() { return memory_; }
+
+    void boot(u64 life, u64 now, u64 seed);
+    /// The node is no more; nobody gives anything back.
+    void crash();
+    /// In order: everything must come back.
+    void stop(u64 now);
+
+    // Events of the outside.
+    void prepare(u64 now, u64 epoch, std::span<const krg_dsm_member> members);
+    void commit(u64 now);
+    void receive(u64 now, NodeId from, const Packet& packet);
+    void tick(u64 now);
+    void drain(u64 now);
+
+    // Work of the edge.
+    [[nodiscard]] bool can_complete(unsigned object) const;
+    void complete(u64 now, unsigned object);
+    void refuse(u64 now, unsigned object);
+    [[nodiscard]] bool can_snapshot() const;
+    void snapshot_step(u64 now, bool fail);
+
+    // Programs.
+    void begin(u64 now, unsigned program, Op op, unsigned object);
+    void use(u64 now, unsigned program);
+    void use_orphan(u64 now);
+    void abandon(unsigned program);
+    void evict(u64 now, unsigned object);
+    void sync(u64 now);
+
+    /// Nothing is waiting, granted, under way.
+    [[nodiscard]] bool quiet() const;
+    [[nodiscard]] std::string busy() const;
+    [[nodiscard]] u64 deadline() const { return krg_dsm_deadline(engine_); }
+    void no_memory_from(u32 nth) { memory_.fail_from(nth); }
+    /// Memory or a pin may be the reason of an error.
+    void allow_errors(bool memory, bool busy) { memory_errors_ = memory, busy_errors_ = busy; }
+
+    [[nodiscard]] const Broken& broken() const { return broken_; }
+    [[nodiscard]] u64 operations() const { return operations_; }
+    [[nodiscard]] u64 failed_operations() const { return failed_; }
+    void hash(RunHash& h) const;
+    void set(const EdgeState& s, krg_dsm* engine) { s_ = s, engine_ = engine; }
+
+private:
+    void step(u64 now, krg_dsm_event& ev);
+    void act(const krg_dsm_action& a);
+    void send(const krg_dsm_action& a);
+    void grant(const krg_dsm_action& a);
+    void refused(const krg_dsm_action& a);
+    void edge_action(const krg_dsm_action& a);
+    void snapshot_action();
+    void done(const krg_dsm_action& a);
+    void look();
+    void access(unsigned program);
+    [[nodiscard]] u64 make_handle(unsigned object, Value value);
+    std::optional<Handle> take_handle(u64 handle, const char* what);
+    [[nodiscard]] int object_of(const krg_dsm_object& object) const;
+    void contract(std::string text);
+    void say(std::string line) const;
+
+    NodeId id_;
+    const Setup& setup_;
+    Checker& checker_;
+    EdgeWorld& world_;
+    Memory memory_;
+    krg_dsm* engine_ = nullptr;
+    EdgeState s_;
+    Broken broken_;
+    u64 operations_ = 0, failed_ = 0;
+    bool memory_errors_ = false, busy_errors_ = false, prepared_ = false;
+};
+
+}  // namespace krg::sim::dsm

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Depth-first search over moves, with a set of hashes of states already seen. See exhaustive.hh.
+#include "tests/sim/dsm/exhaustive.hh"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace krg::sim::dsm {
+
+namespace {
+
+/// Hashes seen, open addressing; 0 is free.
+class Seen {
+public:
+    bool insert(u64 hash) {
+        hash |= hash == 0 ? 1 : 0;
+        if (2 * (count_ + 1) > slots_.size()) grow();
+        if (!put(slots_, hash)) return false;
+        count_++;
+        return true;
+    }
+    [[nodiscard]] u64 count() const { return count_; }
+
+private:
+    static bool put(std::vector<u64>& slots, u64 hash) {
+        std::size_t at = hash & (slots.size() - 1);
+        while (slots[at] != 0) {
+            if (slots[at] == hash) return false;
+            at = (at + 1) & (slots.size() - 1);
+        }
+        slots[at] = hash;
+        return true;
+    }
+    void grow() {
+        std::vector<u64> bigger(slots_.size() * 2, 0);
+        for (u64 hash : slots_)
+            if (hash != 0) put(bigger, hash);
+        slots_.swap(bigger);
+    }
+    std::vector<u64> slots_ = std::vector<u64>(1 << 16, 0);
+    u64 count_ = 0;
+};
+
+struct Scenario {
+    const char* name;
+    const char* what;
+    unsigned objects;
+    u8 replicas;  ///< 1: volatile
+    unsigned crashes;
+    std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3
+};
+
+constexpr Op R = Op::read, U = Op::update;
+
+const std::vector<Scenario>& scenarios() {
+    static const std::vector<Scenario> all = {
+        {"volatile", "two operations a node on one volatile object, no crash", 1, 1, 0, {{{U, 0}, {R, 0}}, {{U, 0}, {R, 0}}, {{R, 0}}}},
+        {"durable", "the same with k = 2", 1, 2, 0, {{{U, 0}, {R, 0}}, {{U, 0}}, {{R, 0}}}},
+        {"volatile-crash", "a write and two reads, any node may crash at any moment", 1, 1, 1, {{{U, 0}}, {{R, 0}}, {{R, 0}}}},
+        {"durable-crash", "the same with k = 2", 1, 2, 1, {{{U, 0}}, {{R, 0}}, {}}},
+        {"hand-over-crash", "two writers of one object, k = 2, any node may crash", 1, 2, 1, {{{U, 0}}, {{U, 0}}, {}}},
+        {"cut-crash", "one writer of two objects, k = 2, a reader, any node may crash", 2, 2, 1, {{{U, 0}, {U, 1}}, {{R, 1}}, {}}},
+    };
+    return all;
+}
+
+Setup setup_of(const Scenario& sc) {
+    Setup s;
+    s.nodes = 3;
+    s.programs = 1;
+    s.scripted = s.arenas = true;
+    s.params = {0, 100, 4, 0, 0, 1000};
+    for (unsigned i = 0; i < sc.objects; i++) {
+        krg_dsm_object o{};
+        o.container = 1;
+        o.index = i;
+        o.policy.cls = sc.replicas == 1 ? KRG_DSM_VOLATILE : KRG_DSM_DURABLE;
+        o.policy.replicas = sc.replicas;
+        s.objects.push_back(o);
+    }
+    for (std::size_t n = 0; n < sc.script.size(); n++) s.script[n + 1][0] = sc.script[n];
+    return s;
+}
+
+class Explorer {
+public:
+    Explorer(const ExhaustiveOptions& options, const Scenario& scenario, std::chrono::steady_clock::time_point end)
+        : options_(options), scenario_(scenario), setup_(setup_of(scenario)), world_(setup_), end_(end) {}
+    [[nodiscard]] int run();
+
+private:
+    void search();
+    void branch(const Move& m);
+    void leaf();
+    [[nodiscard]] bool out_of_budget();
+    [[nodiscard]] u64 hash() const {
+        RunHash h;
+        world_.hash(h, false);
+        return h.value();
+    }
+    void print_path();
+
+    const ExhaustiveOptions& options_;
+    const Scenario& scenario_;
+    Setup setup_;
+    World world_;
+    std::chrono::steady_clock::time_point end_;
+    Seen seen_;
+    std::vector<Move> path_, bad_;
+    Broken broken_;
+    u64 transitions_ = 0, merged_ = 0, leaves_ = 0, deepest_ = 0;
+    bool truncated_ = false;
+};
+
+bool Explorer::out_of_budget() {
+    if (!truncated_ && (transitions_ & 1023) == 0 && std::chrono::steady_clock::now() > end_) truncated_ = true;
+    if (seen_.count() >= options_.max_states) truncated_ = true;
+    return truncated_;
+}
+
+/// Does @p m, goes on from there, and takes it back.
+void Explorer::branch(const Move& m) {
+    if (broken_ || out_of_budget()) return;
+    // Only one node's engine changes with a move, but for a crash and for the end of who was expelled.
+    u32 touched = m.kind == MoveKind::deliver ? 1U << m.b : 1U << m.a;
+    if (m.kind == MoveKind::crash || m.kind == MoveKind::commit) touched = ~0U;
+    if (m.kind == MoveKind::time || m.kind == MoveKind::propose) touched = 0;
+    const auto saved = world_.save(touched);
+    path_.push_back(m);
+    deepest_ = std::max<u64>(deepest_, path_.size());
+    transitions_++;
+    if (!world_.apply(m)) {
+        broken_ = world_.broken();
+        bad_ = path_;
+    } else if (seen_.insert(hash())) {
+        search();
+    } else {
+        merged_++;
+    }
+    path_.pop_back();
+    world_.restore(*saved);
+}
+
+void Explorer::search() {
+    std::vector<Move> moves;
+    fair_moves(world_, moves);
+    for (NodeId n = 1; n <= setup_.nodes; n++) {
+        if (!world_.edge(n).running()) continue;
+        const Program& p = world_.edge(n).at().program[0];
+        if (p.script_at < setup_.script[n][0].size()) {
+            const auto& step = setup_.script[n][0][p.script_at];
+            const Move m{MoveKind::begin, static_cast<u8>(n), 0, static_cast<u8>(step.op), step.object};
+            if (world_.enabled(m)) moves.push_back(m);
+        }
+    }
+    const bool stuck = moves.empty();
+    if (world_.at().crashes < scenario_.crashes)
+        for (NodeId n = 1; n <= setup_.nodes; n++)
+            if (const Move m{MoveKind::crash, static_cast<u8>(n)}; world_.enabled(m)) moves.push_back(m);
+    for (const Move& m : moves) branch(m);
+    if (!stuck || broken_ || truncated_) return;
+    u64 next = never;
+    for (NodeId n = 1; n <= setup_.nodes; n++)
+        if (world_.edge(n).running()) next = std::min(next, world_.edge(n).deadline());
+    if (next == never)
+        leaf();
+    else
+        branch({MoveKind::time, 0, 0, 0, static_cast<u32>(std::max<u64>(next - world_.at().now, 1))});
+}
+
+/// Nothing can happen any more: everybody has an answer, and nothing is left over.
+void Explorer::leaf() {
+    leaves_++;
+    for (NodeId n = 1; n <= setup_.nodes; n++)
+        if (world_.edge(n).running() && !world_.edge(n).quiet())
+            world_.fail("liveness", fmt::format("nothing is on the way any more, and node {}: {}", n, world_.edge(n).busy()));
+    check_idle(world_);
+    if (!world_.broken()) return;
+    broken_ = world_.broken();
+    bad_ = path_;
+}
+
+/// The order of events that breaks the rule, replayed with its trace.
+void Explorer::print_path() {
+    Setup setup = setup_;
+    setup.arenas = false;
+    Trace trace;
+    World again(setup, &trace);
+    std::vector<Move> forming;
+    settle(again);
+    for (const Move& m : bad_)
+        if (!again.apply(m)) break;
+    for (const auto& line : trace.lines())
+        fmt::print("{:>9} {:<3} {}\n", line.at, line.node != 0 ? fmt::format("n{}", line.node) : "", line.text);
+}
+
+int Explorer::run() {
+    const auto began = std::chrono::steady_clock::now();
+    if (!settle(world_)) {
+        broken_ = world_.broken();
+    } else {
+        seen_.insert(hash());
+        search();
+    }
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
+    if (broken_) {
+        fmt::print("FAILED {}: {}\nthe order of events:\n", broken_.rule, broken_.text);
+        print_path();
+    }
+    fmt::print("exhaustive {}: {}: {} states, {} transitions ({} met a known state), {} ends, {} events deep, {}.{} s, {}, {} violations\n",
+               scenario_.name, scenario_.what, seen_.count(), transitions_, merged_, leaves_, deepest_, took / 1000, took % 1000 / 100,
+               truncated_ ? "TRUNCATED"
+               : broken_  ? "stopped"
+                          : "complete",
+               broken_ ? 1 : 0);
+    std::fflush(stdout);
+    if (broken_) return broken_.rule == "liveness" || broken_.rule == "leak" ? 3 : 1;
+    return truncated_ ? 1 : 0;
+}
+
+}  // namespace
+
+void add_options(CLI::App& app, ExhaustiveOptions& options) {
+    app.add_option("--only", options.only, "only this world");
+    app.add_flag("--list", options.list, "print the worlds and stop");
+    app.add_option("--max-states", options.max_states, "give a world up after so many");
+    app.add_option("--max-seconds", options.seconds, "give up after so many seconds of real time");
+}
+
+int explore(const ExhaustiveOptions& options) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(options.seconds);
+    int status = 0;
+    bool any = false;
+    for (const Scenario& scenario : scenarios()) {
+        if (!options.only.empty() && options.only != scenario.name) continue;
+        any = true;
+        if (options.list) {
+            fmt::print("{:<18}{}\n", scenario.name, scenario.what);
+            continue;
+        }
+        Explorer explorer(options, scenario, end);
+        if (const int now = explorer.run(); now != 0 && status == 0) status = now;
+    }
+    if (!any) {
+        fmt::print(stderr, "krg-sim dsm exhaustive: no such world (--list prints them)\n");
+        return 2;
+    }
+    return status;
+}
+
+}  // namespace krg::sim::dsm

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Every order of events in small worlds: three nodes that serve in one view, one or two objects, programs with a short
+// script each, at most one crash. Messages, EDGE actions, grants in use, PREPARE and COMMIT come in any order; time passes
+// only when nothing else can happen. States are told apart by their hashes.
+#pragma once
+
+#include "tests/sim/dsm/drive.hh"
+
+namespace CLI {
+class App;
+}
+
+namespace krg::sim::dsm {
+
+struct ExhaustiveOptions {
+    u64 max_states = 20000000;  ///< of one world
+    u64 seconds = 100;          ///< of real time for all worlds
+    std::string only;           ///< the name of one world
+    bool list = false, trace = false;
+};
+
+void add_options(CLI::App& app, ExhaustiveOptions& options);
+/// Explores and prints counts. Returns the exit status: 0 only if everything within the bounds was seen and is right.
+[[nodiscard]] int explore(const ExhaustiveOptions& options);
+
+}  // namespace krg::sim::dsm

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// What a seed stands for: every run draws its own size, classes, weights and faults.
+#include <fmt/format.h>
+
+#include "tests/sim/dsm/drive.hh"
+#include "tests/sim/world/rng.hh"
+
+namespace krg::sim::dsm {
+
+namespace {
+
+void draw_objects(Setup& s, Rng& rng) {
+    // One policy in half of the runs, a mixture in the others; indexes in one chunk or in several.
+    const u64 classes = rng.below(4);
+    const auto count = 1 + rng.below(rng.chance(1, 2) ? 2 : 5);
+    const auto k = static_cast<u8>(2 + (rng.chance(1, 3) ? rng.below(3) : 0));
+    const bool spread = rng.chance(1, 2);
+    const auto affinity = static_cast<u16>(rng.chance(1, 5) ? 1 + rng.below(s.nodes) : 0);
+    for (u64 i = 0; i < count; i++) {
+        krg_dsm_object o{};
+        const bool is_volatile = classes == 0 || (classes == 1 && rng.chance(1, 2));
+        o.container = is_volatile ? 1 : 2;
+        o.index = spread ? i * 512 : i;
+        o.policy.cls = is_volatile ? KRG_DSM_VOLATILE : KRG_DSM_DURABLE;
+        o.policy.replicas = is_volatile ? 1 : k;
+        o.policy.affinity = affinity;
+        s.objects.push_back(o);
+    }
+}
+
+}  // namespace
+
+Setup draw_setup(u64 seed) {
+    Setup s;
+    s.seed = seed;
+    Rng rng(derive(seed, "setup"));
+    s.nodes = static_cast<unsigned>(2 + rng.below(4));
+    draw_objects(s, rng);
+    s.programs = static_cast<unsigned>(1 + rng.below(programs_max));
+    constexpr u32 holds[] = {0, 0, 50, 500};
+    constexpr u32 commits[] = {0, 0, 300, 3000};
+    s.params.hold_us = holds[rng.below(4)];
+    s.params.retry_us = static_cast<u32>(rng.between(20, 500));
+    s.params.attempts = static_cast<u32>(rng.between(2, 8));
+    s.params.commit_us = commits[rng.below(4)];
+    s.params.dirty_max = static_cast<u32>(rng.chance(1, 2) ? 0 : rng.between(1, 3));
+    s.params.parked_max = rng.chance(1, 4) ? static_cast<u32>(rng.between(8, 64)) : 10000;
+    s.moves = static_cast<u32>(rng.log_uniform(200, 1500));
+    s.writes_pct = static_cast<u32>(rng.between(10, 60));
+    s.updates_pct = static_cast<u32>(rng.between(0, 30));
+    s.hot_pct = rng.chance(1, 3) ? static_cast<u32>(rng.between(30, 90)) : 0;
+    s.evict_weight = rng.chance(1, 2) ? static_cast<u32>(rng.between(1, 8)) : 0;
+    s.sync_weight = rng.chance(1, 2) ? static_cast<u32>(rng.between(1, 4)) : 0;
+    s.abandon_weight = rng.chance(1, 4) ? 1 : 0;
+    s.crashes = rng.chance(3, 4) ? static_cast<u32>(rng.below(5)) : 0;
+    s.resets = rng.chance(1, 2) ? static_cast<u32>(rng.below(5)) : 0;
+    s.drains = rng.chance(1, 4) ? static_cast<u32>(rng.between(1, 2)) : 0;
+    s.duplicate_ppm = rng.chance(1, 2) ? 50000 : 0;
+    s.no_memory_ppm = rng.chance(1, 6) ? static_cast<u32>(rng.log_uniform(500, 50000)) : 0;
+    s.pinned_pct = rng.chance(1, 8) ? static_cast<u32>(rng.between(1, 20)) : 0;
+    constexpr u32 weights[] = {1, 4, 12};
+    s.deliver_weight = weights[rng.below(3)];
+    s.edge_weight = weights[rng.below(3)];
+    s.program_weight = weights[rng.below(3)];
+    s.view_weight = weights[rng.below(3)];
+    s.time_weight = weights[rng.below(2)];
+    s.time_step = static_cast<u32>(rng.log_uniform(2, 200));
+    s.slow_pair = rng.chance(1, 3) ? static_cast<u32>(rng.between(2, 6)) : 0;
+    return s;
+}
+
+std::string describe(const Setup& s) {
+    std::string out = fmt::format("{} nodes, {} programs each;", s.nodes, s.programs);
+    for (std::size_t i = 0; i < s.objects.size(); i++)
+        out += fmt::format(" object {}: {}:{} {} k={}{};", i, s.objects[i].container, s.objects[i].index,
+                           s.objects[i].policy.cls == KRG_DSM_DURABLE ? "durable" : "volatile", s.objects[i].policy.replicas,
+                           s.objects[i].policy.affinity != 0 ? fmt::format(" at n{}", s.objects[i].policy.affinity) : "");
+    out += fmt::format("\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} %; hold {} us, "
+                       "commit after {} us, dirty at most {}, parked at most {}\n",
+                       s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.hold_us,
+                       s.params.commit_us, s.params.dirty_max, s.params.parked_max);
+    return out;
+}
+
+}  // namespace krg::sim::dsm
