@@ -42,7 +42,9 @@ void Engine::receive(NodeId from, const krg_dsm_event& ev) {
         reset(from, KRG_DSM_R_MEMORY);
         return;
     }
-    if (!ev.data || !decode(m, ev.data, ev.len)) {
+    const bool decoded = ev.data && decode(m, ev.data, ev.len);
+    const bool takes_page = m.type == Type::data || m.type == Type::stage || m.type == Type::retain;
+    if (!decoded || (ev.handle && !takes_page)) {
         stats_.bad++;
         free_handle(ev.handle);
         return;

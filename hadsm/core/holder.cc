@@ -90,7 +90,9 @@ void Engine::edge_done(const krg_dsm_event& ev) {
             o->mapped = false;
             put_copy(*o, ev.handle, true);
         }
-        if (o->command.type != Type::none) o->command.quiet = true;
+        // The command may be another than the one this was for: a view change came in between.
+        const Type t = o->command.type;
+        if (t == Type::forward ? unmap || o->command.mode == KRG_DSM_READ : t == Type::invalidate && unmap) o->command.quiet = true;
         ready(*o);
     }
     start_batch();

@@ -4,6 +4,7 @@
 // exchange, each brought before an engine in every state. Run by hand when a format changes; what it writes is committed.
 //
 //	build/host/bin/krg-fuzz-seeds tests/fuzz/corpus
+#include "hadsm/core/message.hh"
 #include "include/kerrighed/wire.h"
 #include "tests/fuzz/membership_scene.hh"
 
@@ -122,6 +123,64 @@ void witness(const fs::path& folder) {
     write(folder, "all", all);
 }
 
+/// A step of dsm_fuzz that brings @m from @from.
+void dsm_step(Bytes& out, krg::dsm::NodeId from, const krg::dsm::Message& m, bool page) {
+    uint8_t bytes[512];
+    const uint32_t length = krg::dsm::encode(m, bytes, sizeof(bytes));
+    out.push_back(page ? 70 : 0);  // 70 % 10 is a message too, and 64 is in it
+    out.push_back(from == 2 ? 1 : 0);
+    out.push_back(static_cast<uint8_t>(length));
+    out.insert(out.end(), bytes, bytes + length);
+}
+
+/// A message of @type about the first object of container 1 that could follow a request for it.
+krg::dsm::Message dsm_message(krg::dsm::Type type, uint8_t mode) {
+    using namespace krg::dsm;
+    Message m;
+    m.type = type;
+    m.key = {1, 0};
+    m.policy = {KRG_DSM_DURABLE, 2, 0};
+    m.request = (5ull << 24);
+    m.version = {5, 1};
+    m.node = type == Type::forward || type == Type::copy ? 3 : 2;
+    m.mode = mode;
+    m.payload = type == Type::data || type == Type::stage ? Payload::page : Payload::zeros;
+    m.fate = Fate::applied;
+    m.count = 1;
+    m.list_count = 2;
+    m.list[0] = 1;
+    m.list[1] = 3;
+    m.rset.add(3);
+    m.bits[0] = 1;
+    return m;
+}
+
+/// After a view, with and without a request, a grant and its use: every message once, from either peer.
+void dsm(const fs::path& folder) {
+    using namespace krg::dsm;
+    Bytes opening;
+    for (const uint8_t peer : {2, 3}) dsm_step(opening, peer, dsm_message(Type::report_end, 0), false);
+    for (unsigned t = 1; t < static_cast<unsigned>(Type::count_); ++t) {
+        const Type type = static_cast<Type>(t);
+        const bool page = type == Type::data || type == Type::stage || type == Type::retain;
+        for (const uint8_t mode : {KRG_DSM_READ, KRG_DSM_WRITE}) {
+            Bytes asked = opening;
+            asked.insert(asked.end(), {4, static_cast<uint8_t>(mode == KRG_DSM_WRITE ? 64 : 0)});
+            dsm_step(asked, 2, dsm_message(type, mode), page);
+            write(folder, std::string(name_of(type)) + "-asked-" + std::to_string(mode), asked);
+            Bytes held = opening;
+            held.insert(held.end(), {4, static_cast<uint8_t>(mode == KRG_DSM_WRITE ? 64 : 0)});
+            Message granted = dsm_message(Type::grant, mode);
+            dsm_step(held, 2, granted, false);
+            held.insert(held.end(), {5, 0});
+            dsm_step(held, 2, dsm_message(type, mode), page);
+            if (type == Type::stage) dsm_step(held, 2, dsm_message(Type::stage_end, mode), false);
+            held.insert(held.end(), {5, 0, 5, 0, 9, 0, 7, 200, 5, 0});
+            write(folder, std::string(name_of(type)) + "-held-" + std::to_string(mode), held);
+        }
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -133,5 +192,6 @@ int main(int argc, char** argv) {
     wire(folder / "wire_fuzz");
     membership(folder / "membership_fuzz");
     witness(folder / "witness_fuzz");
+    dsm(folder / "dsm_fuzz");
     return 0;
 }
