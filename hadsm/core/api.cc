@@ -15,7 +15,8 @@ void Engine::stop() {
     purge_sends();
     while (OutAction* a = out_) {  // a GRANT not taken still has its page
         out_ = a->next;
-        if (a->action.type == KRG_DSM_ACT_GRANT && a->action.fresh && a->action.handle && own_page()) free_handle(a->action.handle);
+        if (a->action.type == KRG_DSM_ACT_GRANT && a->action.fresh && a->action.handle && own_page())
+            free_handle(a->action.handle);
         heap_.drop(a);
     }
     out_last_ = nullptr;
@@ -105,8 +106,8 @@ const Engine* engine(const krg_dsm* d) { return reinterpret_cast<const Engine*>(
 extern "C" {
 
 struct krg_dsm* krg_dsm_new(const struct krg_dsm_config* cfg, u64 now_us) {
-    if (!cfg || !cfg->self || cfg->self > cfg->max_nodes || cfg->max_nodes > KRG_DSM_NODES_MAX || !cfg->memory.alloc || !cfg->memory.free ||
-        !cfg->params.retry_us)
+    if (!cfg || !cfg->self || cfg->self > cfg->max_nodes || cfg->max_nodes > KRG_DSM_NODES_MAX || !cfg->memory.alloc ||
+        !cfg->memory.free || !cfg->params.retry_us)
         return nullptr;
     void* at = cfg->memory.alloc(cfg->memory.context, sizeof(Engine));
     if (!at) return nullptr;
@@ -133,11 +134,15 @@ int krg_dsm_next_action(struct krg_dsm* d, struct krg_dsm_action* act) { return 
 
 u64 krg_dsm_deadline(const struct krg_dsm* d) { return engine(d)->deadline(); }
 
-int krg_dsm_batch_object(const struct krg_dsm* d, u32 i, struct krg_dsm_object* object) { return engine(d)->snapshot_object(i, *object); }
+int krg_dsm_batch_object(const struct krg_dsm* d, u32 i, struct krg_dsm_object* object) {
+    return engine(d)->snapshot_object(i, *object);
+}
 
 void krg_dsm_batch_put(struct krg_dsm* d, u32 i, u64 handle) { engine(d)->snapshot_put(i, handle); }
 
-void krg_dsm_inspect(struct krg_dsm* d, const struct krg_dsm_object* object, struct krg_dsm_copy* copy) { engine(d)->inspect(*object, *copy); }
+void krg_dsm_inspect(struct krg_dsm* d, const struct krg_dsm_object* object, struct krg_dsm_copy* copy) {
+    engine(d)->inspect(*object, *copy);
+}
 
 void krg_dsm_for_each(struct krg_dsm* d, int (*visit)(void* context, const struct krg_dsm_object* object), void* context) {
     engine(d)->for_each(visit, context);

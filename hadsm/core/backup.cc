@@ -97,8 +97,7 @@ void Engine::on_forget(NodeId from, const Message& m) {
 void Engine::apply(Part& p) {
     while (Staged* s = p.items.first()) {
         if (s->initialises) set_initialised(s->key, s->policy);  // its chunk was made when the item came
-        if (s->obj)
-            take_staged(*s);
+        if (s->obj) take_staged(*s);
         free_staged(*s);
     }
     p.fate = Fate::applied;

@@ -28,7 +28,10 @@ void Engine::event(const krg_dsm_event& ev) {
     case KRG_DSM_EV_SNAPSHOT_DONE: snapshot_done(ev); return;
     case KRG_DSM_EV_SYNC: sync(ev); return;
     case KRG_DSM_EV_EVICT: evict(ev); return;
-    case KRG_DSM_EV_DRAIN: draining_ = true; drain(); return;
+    case KRG_DSM_EV_DRAIN:
+        draining_ = true;
+        drain();
+        return;
     case KRG_DSM_EV_TICK: tick(); return;
     default: stats_.bad++;
     }

@@ -80,23 +80,23 @@ struct Obj {
     Version version{};
     u64 counter = 0;  // of the newest version made here
     Rset rset{};
-    NodeId receiver = 0;   // of a frozen copy, with receiver_request
+    NodeId receiver = 0;  // of a frozen copy, with receiver_request
     u64 receiver_request = 0;
     Staged* staged = nullptr;
     Us hold_until = 0;
 
     // The edge.
-    u32 installing = 0;       // GRANTs not yet used
-    u8 edge = 0;              // action under way: enum krg_dsm_action_type
+    u32 installing = 0;  // GRANTs not yet used
+    u8 edge = 0;         // action under way: enum krg_dsm_action_type
     bool edge_keep = false;
 
     // Programs.
     Waiter *waiters = nullptr, *last_waiter = nullptr;
-    u8 asked = 0;             // mode of the GET under way
-    bool must_ask = false;    // it has to be sent (again)
-    u64 request = 0;          // its id; kept over view changes until it is answered
+    u8 asked = 0;           // mode of the GET under way
+    bool must_ask = false;  // it has to be sent (again)
+    u64 request = 0;        // its id; kept over view changes until it is answered
     u32 attempts = 0;
-    u32 init_acks = 0;        // missing before a first write
+    u32 init_acks = 0;  // missing before a first write
     Granted granted;
 
     // Giving it up.
@@ -176,7 +176,7 @@ struct Batch {
     u64 id = 0, epoch = 0;
     BatchPhase phase = BatchPhase::snapshot;
     Fate fate = Fate::none;
-    Item* item = nullptr;   // those whose page the edge copies come first
+    Item* item = nullptr;  // those whose page the edge copies come first
     u32 items = 0, room = 0, copied = 0;
     bool aborted = false, failed = false;
     NodeId list[batch_nodes_max] = {};
@@ -477,8 +477,8 @@ private:
     krg_dsm_stats stats_{};
 
     // The view.
-    u64 epoch_ = 0;       // of the last PREPARE
-    bool serving_ = false;    // COMMIT has come
+    u64 epoch_ = 0;              // of the last PREPARE
+    bool serving_ = false;       // COMMIT has come
     bool home_serving_ = false;  // all have reported
     krg_dsm_member* member_ = nullptr;
     u32 members_ = 0, member_room_ = 0;

@@ -92,7 +92,8 @@ void Engine::edge_done(const krg_dsm_event& ev) {
         }
         // The command may be another than the one this was for: a view change came in between.
         const Type t = o->command.type;
-        if (t == Type::forward ? unmap || o->command.mode == KRG_DSM_READ : t == Type::invalidate && unmap) o->command.quiet = true;
+        if (t == Type::forward ? unmap || o->command.mode == KRG_DSM_READ : t == Type::invalidate && unmap)
+            o->command.quiet = true;
         ready(*o);
     }
     start_batch();

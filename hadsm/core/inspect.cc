@@ -59,20 +59,22 @@ void Engine::stats(krg_dsm_stats& s) const {
 
 /// Order of records does not matter: the parts are added up.
 u64 Engine::hash() const {
-    u64 h = mix(epoch_, serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 | batch_wanted_ << 8);
+    u64 h = mix(epoch_,
+                serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 | batch_wanted_ << 8);
     const auto set = [](const IdSet& s, u64 salt) {
         u64 x = salt;
         for (u32 i = 0; i < s.count(); i++) x = mix(x, s.at(i));
         return x;
     };
     for (const Obj* o = objects_.first(); o; o = objects_.after(o)) {
-        u64 x = mix(hash_of(o->key), o->state | o->mapped << 4 | o->zeros << 5 | o->dirty << 6 | o->in_batch << 7 | o->unused << 8 |
-                                         o->initialised << 9 | static_cast<u64>(o->asked) << 10 | static_cast<u64>(o->edge) << 12 |
-                                         static_cast<u64>(o->installing) << 20 | o->evicting << 28 | o->evict_asked << 29);
+        u64 x = mix(hash_of(o->key), o->state | o->mapped << 4 | o->zeros << 5 | o->dirty << 6 | o->in_batch << 7 |
+                                         o->unused << 8 | o->initialised << 9 | static_cast<u64>(o->asked) << 10 |
+                                         static_cast<u64>(o->edge) << 12 | static_cast<u64>(o->installing) << 20 |
+                                         o->evicting << 28 | o->evict_asked << 29);
         x = mix(x, mix(o->version.epoch, o->version.count));
         x = mix(x, o->request ? 1 : 0);
-        x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 | static_cast<u64>(o->command.node) << 16 |
-                       static_cast<u64>(o->command.mode) << 32);
+        x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 |
+                       static_cast<u64>(o->command.node) << 16 | static_cast<u64>(o->command.mode) << 32);
         x = mix(x, o->granted.grant | o->granted.page << 1 | o->granted.pending << 2 | static_cast<u64>(o->receiver) << 8);
         for (const Waiter* w = o->waiters; w; w = w->next) x = mix(x, w->mode);
         for (u32 i = 0; i < o->rset.count; i++) x = mix(x, o->rset.node[i]);
@@ -80,12 +82,14 @@ u64 Engine::hash() const {
         h += x;
     }
     for (const Entry* e = entries_.first(); e; e = entries_.after(e)) {
-        u64 x = mix(hash_of(e->key), e->exclusive | e->repair << 1 | static_cast<u64>(e->phase) << 2 | static_cast<u64>(e->writer) << 8 |
-                                         static_cast<u64>(e->acks) << 24 | static_cast<u64>(e->source) << 40);
+        u64 x = mix(hash_of(e->key), e->exclusive | e->repair << 1 | static_cast<u64>(e->phase) << 2 |
+                                         static_cast<u64>(e->writer) << 8 | static_cast<u64>(e->acks) << 24 |
+                                         static_cast<u64>(e->source) << 40);
         x = mix(x, mix(e->version.epoch, e->version.count));
         x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3));
         x = mix(x, mix(static_cast<u64>(e->current.type), e->current.node | static_cast<u64>(e->current.mode) << 16));
-        for (const Want* w = e->queue; w; w = w->next) x = mix(x, mix(static_cast<u64>(w->type), w->node | static_cast<u64>(w->mode) << 16));
+        for (const Want* w = e->queue; w; w = w->next)
+            x = mix(x, mix(static_cast<u64>(w->type), w->node | static_cast<u64>(w->mode) << 16));
         h += x * 3;
     }
     for (const Chunk* c = chunks_.first(); c; c = chunks_.after(c))
@@ -93,8 +97,12 @@ u64 Engine::hash() const {
     for (const Part* p = parts_.first(); p; p = parts_.after(p->link))
         h += mix(mix(p->writer, p->id), static_cast<u64>(p->fate) | p->resolving << 4 | p->decided << 5 | p->received << 8) * 7;
     for (const Batch* b : {static_cast<const Batch*>(snapshot_), static_cast<const Batch*>(staging_)})
-        if (b) h += mix(b->id, b->waiting | static_cast<u64>(b->send_node) << 8 | static_cast<u64>(b->send_item) << 16 | b->aborted << 30) * 11;
-    for (const Batch* b = deciding_.first(); b; b = deciding_.after(b->link)) h += mix(b->id, b->waiting | static_cast<u64>(b->fate) << 8) * 13;
+        if (b)
+            h += mix(b->id, b->waiting | static_cast<u64>(b->send_node) << 8 | static_cast<u64>(b->send_item) << 16 |
+                                b->aborted << 30) *
+                 11;
+    for (const Batch* b = deciding_.first(); b; b = deciding_.after(b->link))
+        h += mix(b->id, b->waiting | static_cast<u64>(b->fate) << 8) * 13;
     return h;
 }
 

@@ -36,7 +36,8 @@ void Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
 
 void Engine::request(const krg_dsm_event& ev) {
     stats_.requests++;
-    const bool sane = (ev.mode == KRG_DSM_READ || ev.mode == KRG_DSM_WRITE) && replicas(ev.object.policy) <= KRG_DSM_REPLICAS_MAX &&
+    const bool sane = (ev.mode == KRG_DSM_READ || ev.mode == KRG_DSM_WRITE) &&
+                      replicas(ev.object.policy) <= KRG_DSM_REPLICAS_MAX &&
                       (durable(ev.object.policy) || ev.object.policy.cls == KRG_DSM_VOLATILE);
     Obj* o = sane ? obj(ev.object) : nullptr;
     Waiter* w = o ? heap_.make<Waiter>() : nullptr;
@@ -75,7 +76,8 @@ void Engine::grant_local(Obj& o) {
     for (Waiter* w = o.waiters; w;) {
         Waiter* next = w->next;
         const bool write = w->mode == KRG_DSM_WRITE;
-        const bool readable = o.state == KRG_DSM_S || o.state == KRG_DSM_X || (KRG_DSM_MUTANT(RetainedReadable) && o.state == KRG_DSM_R);
+        const bool readable = o.state == KRG_DSM_S || o.state == KRG_DSM_X ||
+                              (KRG_DSM_MUTANT(RetainedReadable) && o.state == KRG_DSM_R);
         if (write ? o.state != KRG_DSM_X : !readable) {
             before = w;
             w = next;
@@ -305,8 +307,8 @@ void Engine::drop_copy(Obj& o) {
 }
 
 void Engine::forget_if_empty(Obj& o) {
-    if (o.state != KRG_DSM_I || o.mapped || o.handle || o.waiters || o.asked || o.edge || o.installing || o.staged || o.in_batch ||
-        o.evicting || o.command.type != Type::none || o.granted.pending || o.granted.page)
+    if (o.state != KRG_DSM_I || o.mapped || o.handle || o.waiters || o.asked || o.edge || o.installing || o.staged ||
+        o.in_batch || o.evicting || o.command.type != Type::none || o.granted.pending || o.granted.page)
         return;
     ready_.remove(o.ready);
     dirty_.remove(o.dirty_link);

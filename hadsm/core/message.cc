@@ -44,9 +44,7 @@ public:
         case Errno::io:
         case Errno::nomem:
         case Errno::busy:
-        case Errno::nospc:
-            v = static_cast<Errno>(e);
-            return;
+        case Errno::nospc: v = static_cast<Errno>(e); return;
         }
         r_.fail();
     }
@@ -98,83 +96,46 @@ template<typename A, typename M>
 bool fields(A& a, M& m) {
     switch (m.type) {
     case Type::get:
-    case Type::evict:
-        object(a, m), a.u64s(m.request), a.u8s(m.mode);
-        return true;
-    case Type::forward:
-        object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u16s(m.node), version(a, m), rset(a, m);
-        return true;
+    case Type::evict: object(a, m), a.u64s(m.request), a.u8s(m.mode); return true;
+    case Type::forward: object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u16s(m.node), version(a, m), rset(a, m); return true;
     case Type::data:
     case Type::grant:
         object(a, m), a.u64s(m.request), a.u8s(m.mode), version(a, m), rset(a, m), a.choice(m.payload), a.flag(m.initialised);
         return true;
-    case Type::close:
-        object(a, m), a.u64s(m.request), version(a, m);
-        return true;
+    case Type::close: object(a, m), a.u64s(m.request), version(a, m); return true;
     case Type::fail:
     case Type::evict_done:
-    case Type::retained:
-        object(a, m), a.u64s(m.request), a.error(m.error);
-        return true;
-    case Type::invalidate:
-        object(a, m), a.u64s(m.request), a.u16s(m.node), version(a, m), a.flag(m.keep);
-        return true;
-    case Type::invalidated:
-        object(a, m), a.flag(m.keep);
-        return true;
-    case Type::demoted:
-        object(a, m), version(a, m);
-        return true;
+    case Type::retained: object(a, m), a.u64s(m.request), a.error(m.error); return true;
+    case Type::invalidate: object(a, m), a.u64s(m.request), a.u16s(m.node), version(a, m), a.flag(m.keep); return true;
+    case Type::invalidated: object(a, m), a.flag(m.keep); return true;
+    case Type::demoted: object(a, m), version(a, m); return true;
     case Type::release:
     case Type::init:
-    case Type::init_done:
-        object(a, m), a.u64s(m.request);
-        return true;
+    case Type::init_done: object(a, m), a.u64s(m.request); return true;
     case Type::restore:
-    case Type::set_rset:
-        object(a, m), rset(a, m);
-        return true;
-    case Type::rset_set:
-        object(a, m), version(a, m), rset(a, m);
-        return true;
-    case Type::copy:
-        object(a, m), a.u16s(m.node), version(a, m);
-        return true;
-    case Type::retain:
-        object(a, m), version(a, m);
-        return true;
-    case Type::stage:
-        batch(a, m), object(a, m), version(a, m), a.choice(m.payload), a.flag(m.initialised);
-        return true;
-    case Type::stage_end:
-        batch(a, m), a.u32s(m.count), nodes(a, m);
-        return true;
-    case Type::staged:
-        batch(a, m), a.error(m.error);
-        return true;
-    case Type::batch_state:
-        batch(a, m), a.choice(m.fate), a.u64s(m.version.epoch), nodes(a, m);
-        return true;
-    case Type::decide:
-        batch(a, m), a.choice(m.fate);
-        return true;
+    case Type::set_rset: object(a, m), rset(a, m); return true;
+    case Type::rset_set: object(a, m), version(a, m), rset(a, m); return true;
+    case Type::copy: object(a, m), a.u16s(m.node), version(a, m); return true;
+    case Type::retain: object(a, m), version(a, m); return true;
+    case Type::stage: batch(a, m), object(a, m), version(a, m), a.choice(m.payload), a.flag(m.initialised); return true;
+    case Type::stage_end: batch(a, m), a.u32s(m.count), nodes(a, m); return true;
+    case Type::staged: batch(a, m), a.error(m.error); return true;
+    case Type::batch_state: batch(a, m), a.choice(m.fate), a.u64s(m.version.epoch), nodes(a, m); return true;
+    case Type::decide: batch(a, m), a.choice(m.fate); return true;
     case Type::decided:
     case Type::forget:
-    case Type::batch_ask:
-        batch(a, m);
-        return true;
+    case Type::batch_ask: batch(a, m); return true;
     case Type::report:
-        object(a, m), a.choice(m.report), a.u8s(m.mode), a.flag(m.dirty), a.u64s(m.request), a.u16s(m.node), version(a, m), rset(a, m);
+        object(a, m), a.choice(m.report), a.u8s(m.mode), a.flag(m.dirty), a.u64s(m.request), a.u16s(m.node), version(a, m),
+            rset(a, m);
         return true;
     case Type::bits:
         object(a, m);
         for (auto& b : m.bits) a.u64s(b);
         return true;
-    case Type::report_end:
-        return true;
+    case Type::report_end: return true;
     case Type::none:
-    case Type::count_:
-        break;
+    case Type::count_: break;
     }
     return false;
 }
@@ -206,10 +167,12 @@ bool decode(Message& m, const u8* at, u32 length) {
 }
 
 const char* name_of(Type type) {
-    static constexpr const char* names[] = {
-        "none",   "GET",    "FORWARD", "DATA",  "GRANT",      "CLOSE",    "FAIL",      "INVALIDATE", "INVALIDATED", "DEMOTED", "RELEASE",
-        "RESTORE", "COPY",   "RETAIN",  "RETAINED", "EVICT",  "EVICT_DONE", "SET_RSET", "RSET_SET",  "INIT",       "INIT_DONE",   "STAGE",
-        "STAGE_END", "STAGED", "DECIDE", "DECIDED", "FORGET", "BATCH_STATE", "BATCH_ASK", "REPORT", "BITS", "REPORT_END"};
+    static constexpr const char* names[] = {"none",     "GET",        "FORWARD",     "DATA",        "GRANT",      "CLOSE",
+                                            "FAIL",     "INVALIDATE", "INVALIDATED", "DEMOTED",     "RELEASE",    "RESTORE",
+                                            "COPY",     "RETAIN",     "RETAINED",    "EVICT",       "EVICT_DONE", "SET_RSET",
+                                            "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
+                                            "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
+                                            "BITS",     "REPORT_END"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

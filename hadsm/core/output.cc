@@ -8,7 +8,7 @@ namespace krg::dsm {
 namespace {
 constexpr u32 spares_wanted = 32;  // so many actions need no memory when there is none
 constexpr u32 spares_parked_wanted = 8;
-}
+}  // namespace
 
 /// Fills what act() and park() fall back on.
 void Engine::fill_spares() {

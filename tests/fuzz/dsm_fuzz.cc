@@ -229,7 +229,9 @@ void play(Input& in) {
         case 5:
         case 6: edge.answer(); break;
         case 7: edge.pass(which); break;
-        case 8: edge.other(which & 64 ? KRG_DSM_EV_EVICT : which & 32 ? KRG_DSM_EV_DRAIN : KRG_DSM_EV_SYNC, object(which)); break;
+        case 8:
+            edge.other(which & 64 ? KRG_DSM_EV_EVICT : which & 32 ? KRG_DSM_EV_DRAIN : KRG_DSM_EV_SYNC, object(which));
+            break;
         default: edge.view();
         }
     }
