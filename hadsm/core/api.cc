@@ -60,6 +60,8 @@ void Engine::end() {
             list = n->next;
             heap_.drop(n);
         }
+    abort_holes();
+    heap_.drop(punch_);
     abort_directory();
     while (Open* o = open_) {
         open_ = o->next;

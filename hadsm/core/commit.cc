@@ -265,6 +265,7 @@ void Engine::batch_failed(Batch& b) {
     batch_wanted_ = true;
     batch_retry_at_ = now_ + cfg_.params.retry_us;
     for (SyncWaiter* s = syncs_; s; s = s->next) s->upto = next_batch_ + 1;
+    if (punch_) punch_->upto = next_batch_ + 1;
     b.fate = Fate::dropped;
     send_decision(b);
 }
@@ -356,14 +357,19 @@ void Engine::sync(const krg_dsm_event& ev) {
     sync_check();
 }
 
+/// All batches below this number are over; any number when nothing is dirty or under way.
+u64 Engine::batches_done() const {
+    const Batch* b = snapshot_ ? snapshot_ : staging_;
+    return b ? b->id : dirty_.empty() ? ~0ull : next_batch_;
+}
+
 /// Answers those for whom every batch they wait for is durable.
 void Engine::sync_check() {
-    const Batch* b = snapshot_ ? snapshot_ : staging_;
-    const u64 done = b ? b->id : next_batch_;  // all batches below are over
+    punch_more();
+    const u64 done = batches_done();
     for (SyncWaiter** at = &syncs_; *at;) {
         SyncWaiter* s = *at;
-        const bool idle = dirty_.empty() && !b;
-        if (s->upto > done && !idle) {
+        if (s->upto > done) {
             at = &s->next;
             continue;
         }

@@ -128,6 +128,13 @@ enum krg_dsm_event_type {
 	KRG_DSM_EV_SYNC,	/* DONE with token when all that is dirty now is committed */
 	KRG_DSM_EV_EVICT,	/* memory pressure: give up this node's copy of object; DONE with token */
 	KRG_DSM_EV_DRAIN,	/* this node leaves: give up everything; DRAINED when it is empty */
+	/*
+	 * Objects object.index..last of the container become zeros that were never written:
+	 * truncation, holes, deletion. What this node wrote before is committed first. DONE with
+	 * token; -EBUSY: another one of this node is under way. Whoever begins it keeps programs
+	 * from writing there until it is done, or they may see either order.
+	 */
+	KRG_DSM_EV_PUNCH,
 	KRG_DSM_EV_TICK,	/* time passed (at or after the deadline) */
 };
 
@@ -136,6 +143,7 @@ struct krg_dsm_event {
 	u16 node;
 	u16 mode;		/* enum krg_dsm_mode */
 	struct krg_dsm_object object;
+	u64 last;		/* of PUNCH: the last index */
 	u64 token;
 	u64 epoch;
 	u64 handle;
@@ -168,7 +176,7 @@ enum krg_dsm_action_type {
 	 * REQUEST until then.
 	 */
 	KRG_DSM_ACT_SNAPSHOT,
-	KRG_DSM_ACT_DONE,	/* token of SYNC or EVICT; error: 0, or why not */
+	KRG_DSM_ACT_DONE,	/* token of SYNC, EVICT or PUNCH; error: 0, or why not */
 	KRG_DSM_ACT_FREE,	/* handle: the engine has no more use for it */
 	KRG_DSM_ACT_PREPARED,	/* epoch: the old epoch's work has stopped */
 	KRG_DSM_ACT_RECOVERED,	/* epoch: every chunk of this home answers again */
@@ -235,6 +243,7 @@ struct krg_dsm_stats {
 	u64 batches, batch_objects, batches_direct, batches_dropped;
 	u64 evictions, injections;		/* copies given up; copies taken in for others */
 	u64 copies_made;			/* for safety: to bring an object up to k */
+	u64 punched;				/* objects turned to zeros here as home */
 	u64 lost;				/* objects found without a copy */
 	u64 resets, no_memory, checks;		/* connections given up; allocations failed; impossible states met */
 	/* gauges */

@@ -32,6 +32,7 @@ void Engine::event(const krg_dsm_event& ev) {
         draining_ = true;
         drain();
         return;
+    case KRG_DSM_EV_PUNCH: punch(ev); return;
     case KRG_DSM_EV_TICK: tick(); return;
     default: stats_.bad++;
     }
@@ -134,6 +135,10 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::report: on_report(from, m); return;
     case Type::bits: on_bits(from, m); return;
     case Type::report_end: on_report_end(from); return;
+    case Type::punch: on_punch(from, m); return;
+    case Type::punched: on_punched(from, m); return;
+    case Type::clear: on_clear(from, m); return;
+    case Type::cleared: on_cleared(from, m); return;
     case Type::none:
     case Type::count_: break;
     }

@@ -116,7 +116,10 @@ struct Want {
     u64 request = 0;
 };
 
-enum class Phase : u8 { idle, closing, demoting, copying, invalidating, setting };
+enum class Phase : u8 { idle, closing, demoting, copying, invalidating, setting, punching };
+
+/// How far an entry has come in the hole that is being punched over it.
+enum class Hole : u8 { none, waiting, quiet, gone, later };
 
 struct Entry {
     Key key{};
@@ -125,6 +128,7 @@ struct Entry {
     krg_dsm_policy policy{};
     bool exclusive = false;
     bool repair = false;  // wanted when nothing else is
+    Hole hole = Hole::none;
     Version version{};
     NodeId writer = 0;
     IdSet sharers, retained, stale;
@@ -157,6 +161,7 @@ struct Peer {
     Link<Peer> all;
     u64 out = 0, in = 0;
     bool reported = false, broken = false;
+    bool punched = false;  // has answered the PUNCH under way
 };
 
 /// One object of a batch of this node.
@@ -206,6 +211,20 @@ struct Part {
 struct SyncWaiter {
     SyncWaiter* next = nullptr;
     u64 token = 0, upto = 0;
+};
+
+/// A range that becomes zeros: at the node that wants it, and at each home until it is done there.
+struct Punch {
+    Punch* next = nullptr;
+    NodeId from = 0;
+    u64 request = 0, token = 0, upto = 0;
+    Key first{};
+    krg_dsm_policy policy{};
+    u64 last = 0;
+    bool asked = false, clearing = false, dropping = false;
+    u32 left = 0;  // members, entries or answers that are missing
+
+    [[nodiscard]] bool covers(const Key& k) const { return k.container == first.container && k.index >= first.index && k.index <= last; }
 };
 
 /// A REPORT that can only be judged when all have come.
@@ -394,6 +413,22 @@ private:
     void replace_backup(Entry& e, NodeId node, bool leaving);
     void on_init(NodeId from, const Message& m);
 
+    // punch.cc: ranges that become zeros
+    void punch(const krg_dsm_event& ev);
+    void punch_more();
+    void punch_again();
+    void on_punch(NodeId from, const Message& m);
+    void on_punched(NodeId from, const Message& m);
+    void begin_hole();
+    [[nodiscard]] bool held_by_hole(Entry& e);
+    void hole_transaction(Entry& e);
+    void hole_progress();
+    void clear_bits(NodeId from, const Message& m);
+    void on_clear(NodeId from, const Message& m);
+    void on_cleared(NodeId from, const Message& m);
+    void end_hole();
+    void abort_holes();
+
     // commit.cc: batches of this node
     void set_dirty(Obj& o);
     void clear_dirty(Obj& o);
@@ -418,6 +453,7 @@ private:
     void free_batch(Batch& b);
     void sync(const krg_dsm_event& ev);
     void sync_check();
+    [[nodiscard]] u64 batches_done() const;
     [[nodiscard]] Batch* batch(u64 id) const;
 
     // backup.cc: batches of others
@@ -516,6 +552,8 @@ private:
     bool batch_wanted_ = false;
     Us batch_retry_at_ = 0, commit_at_ = never;
     SyncWaiter* syncs_ = nullptr;
+    Punch* punch_ = nullptr;   // wanted by this node
+    Punch *hole_ = nullptr, *hole_last_ = nullptr;  // under way at this home, and behind it those that wait
     List<Part> parts_;
 
     // Recovery.

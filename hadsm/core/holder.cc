@@ -207,12 +207,10 @@ void Engine::run_invalidate(Obj& o) {
         d.initialised = o.initialised;
         send_page(o, c.node, d);
     }
-    if (KRG_DSM_MUTANT(DropRetained) && keep) {
-        drop_copy(o);
-    } else if (keep) {
+    if (keep && !KRG_DSM_MUTANT(DropRetained)) {
         o.state = KRG_DSM_R;
         o.unused = false;
-    } else if (has && c.node && !KRG_DSM_MUTANT(FrozenForgotten)) {
+    } else if (has && c.node && !keep && !KRG_DSM_MUTANT(FrozenForgotten)) {
         o.state = KRG_DSM_F;
         o.unused = false;
         o.receiver = c.node;

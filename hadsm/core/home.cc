@@ -47,6 +47,7 @@ void Engine::want(NodeId from, const Message& m) {
 void Engine::advance(Entry& e) {
     if (!home_serving_) return;
     if (e.phase != Phase::idle && !KRG_DSM_MUTANT(CloseNotAwaited)) return;
+    if (hole_ && held_by_hole(e)) return;
     Want* w = e.queue;
     if (!w) {
         if (e.repair) {
@@ -95,6 +96,7 @@ void Engine::continue_transaction(Entry& e) {
             read_transaction(e);
         return;
     case Type::evict: evict_transaction(e); return;
+    case Type::punch: hole_transaction(e); return;
     default: repair_transaction(e);
     }
 }
@@ -120,7 +122,7 @@ void Engine::finish(Entry& e) {
 }
 
 void Engine::forget_if_empty(Entry& e) {
-    if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count()) return;
+    if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count() || e.hole != Hole::none) return;
     ready_entries_.remove(e.ready);
     e.sharers.release(heap_);
     e.retained.release(heap_);

@@ -133,6 +133,10 @@ bool fields(A& a, M& m) {
         object(a, m);
         for (auto& b : m.bits) a.u64s(b);
         return true;
+    case Type::punch:
+    case Type::clear: object(a, m), a.u64s(m.last), a.u64s(m.request); return true;
+    case Type::punched:
+    case Type::cleared: a.u64s(m.request); return true;
     case Type::report_end: return true;
     case Type::none:
     case Type::count_: break;
@@ -172,7 +176,7 @@ const char* name_of(Type type) {
                                             "COPY",     "RETAIN",     "RETAINED",    "EVICT",       "EVICT_DONE", "SET_RSET",
                                             "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
                                             "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
-                                            "BITS",     "REPORT_END"};
+                                            "BITS",     "REPORT_END",  "PUNCH", "PUNCHED", "CLEAR", "CLEARED"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

@@ -32,6 +32,10 @@
 //	FORGET       decider -> backup   everybody has decided
 //	BATCH_STATE  backup -> decider   what became of the batch here, and who else knows
 //	BATCH_ASK    decider -> backup
+//	PUNCH        any -> all homes    these objects become zeros
+//	PUNCHED      back
+//	CLEAR        home -> all         forget that these were ever written
+//	CLEARED      back
 //	REPORT       any -> home         a copy, or an interrupted request or transaction
 //	BITS         any -> home, successor  what of a chunk was ever written
 //	REPORT_END   any -> home         that was all
@@ -74,6 +78,10 @@ enum class Type : u8 {
     report,
     bits,
     report_end,
+    punch,
+    punched,
+    clear,
+    cleared,
     count_,
 };
 
@@ -105,6 +113,7 @@ struct Message {
     Errno error = Errno::none;
     Rset rset{};
     u32 count = 0;
+    u64 last = 0;  ///< of a range that begins with key
     u64 bits[8] = {};
     NodeId list[batch_nodes_max] = {};
     u8 list_count = 0;

@@ -25,7 +25,9 @@
     X(GrantDuringSnapshot, "writes are granted while a snapshot is taken")                                                     \
     X(DuplicateAccepted, "a message that arrives twice is processed twice")                                                    \
     X(RequestForgotten, "a request that a view change interrupted is not sent again")                                          \
-    X(CloseNotAwaited, "the next transaction of an object starts before the last is closed")
+    X(CloseNotAwaited, "the next transaction of an object starts before the last is closed")                                   \
+    X(HoleKeepsBits, "a hole leaves the objects marked as written")                                                            \
+    X(HoleKeepsRetained, "a hole leaves retained copies in place")
 
 namespace krg::dsm {
 

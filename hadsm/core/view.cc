@@ -69,6 +69,7 @@ void Engine::stop_epoch(u64 old_epoch) {
     }
     early_ = early_last_ = nullptr;
     abort_requests(old_epoch);
+    abort_holes();
     abort_directory();
     abort_batches();
 }
@@ -123,6 +124,7 @@ void Engine::abort_batches() {
         items_back(*snapshot_);
         batch_wanted_ = true;
         for (SyncWaiter* s = syncs_; s; s = s->next) s->upto = next_batch_ + 1;
+        if (punch_) punch_->upto = next_batch_ + 1;
     }
     if (staging_) batch_failed(*staging_);
     for (Part* p = parts_.first(); p;) {
@@ -167,6 +169,7 @@ void Engine::begin_epoch() {
         b = next;
     }
     resolve_all();
+    punch_again();
     reporting_ = Reporting::in_doubt;
     for (Obj* o = objects_.first(); o; o = objects_.after(o)) ready(*o);
 }

@@ -103,6 +103,8 @@ void Engine::on_invalidated(NodeId from, const Message& m) {
     if (--e->acks) return;
     if (e->current.type == Type::get)
         grant_write(*e);
+    else if (e->current.type == Type::punch)
+        continue_transaction(*e);
     else
         refuse(*e, Errno::none);
 }
