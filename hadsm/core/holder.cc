@@ -146,6 +146,7 @@ void Engine::hand_over(Obj& o) {
         o.version = {epoch_, ++o.counter};
         clear_dirty(o);
         stats_.batches_direct++;
+        sync_check();  // nothing may be left that needs a batch
     }
     Message m;
     m.type = c.node ? Type::data : Type::demoted;
