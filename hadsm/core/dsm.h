@@ -74,6 +74,7 @@ struct krg_dsm_params {
 	u32 commit_us;		/* a dirty object is committed in the background after so long; 0: never */
 	u32 dirty_max;		/* so many dirty objects start a commit; 0: no bound */
 	u32 parked_max;		/* messages of a later epoch kept, before the sender is reset */
+	u32 pin_us;		/* a page pinned for I/O keeps others waiting so long, then they get -EBUSY; 0: for ever */
 };
 
 struct krg_dsm_config {
@@ -117,7 +118,8 @@ enum krg_dsm_event_type {
 	/*
 	 * An EDGE action on object is done. handle: of INVALIDATE with keep, the page
 	 * that was removed from the page cache. error: -EBUSY when the page is pinned and
-	 * nothing was changed; it is asked for again later.
+	 * nothing was changed; it is asked for again later, and after pin_us whoever wants the
+	 * page gets -EBUSY.
 	 */
 	KRG_DSM_EV_EDGE_DONE,
 	/*
@@ -241,6 +243,7 @@ struct krg_dsm_stats {
 	u64 duplicates, stale, parked, bad;	/* messages: seen before, of a lower epoch, kept for a later, malformed */
 	u64 forwards, invalidations, hand_overs;
 	u64 batches, batch_objects, batches_direct, batches_dropped;
+	u64 ping_pongs, pinned;			/* wanted back within its minimum hold time; refused because of a pin */
 	u64 evictions, injections;		/* copies given up; copies taken in for others */
 	u64 copies_made;			/* for safety: to bring an object up to k */
 	u64 punched;				/* objects turned to zeros here as home */

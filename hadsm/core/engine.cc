@@ -115,6 +115,7 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::close: on_close(from, m); return;
     case Type::fail: on_fail(m); return;
     case Type::invalidated: on_invalidated(from, m); return;
+    case Type::pinned: on_pinned(from, m); return;
     case Type::demoted: on_demoted(from, m); return;
     case Type::release: on_release(m); return;
     case Type::restore: on_restore(m); return;
@@ -188,7 +189,7 @@ Us Engine::deadline() const {
     if (serving_ && !dirty_.empty()) sooner(batch_wanted_ ? batch_retry_at_ : commit_at_);
     sooner(resolve_at_);
     sooner(report_again_at_);
-    if (wanted_reset_) sooner(now_ + cfg_.params.retry_us);
+    sooner(reset_at_);
     return d;
 }
 
@@ -202,8 +203,8 @@ void Engine::tick() {
         }
         o = next;
     }
-    if (wanted_reset_) {
-        wanted_reset_ = false;
+    if (now_ >= reset_at_) {
+        reset_at_ = never;
         if (other_member())
             reset(0, KRG_DSM_R_MEMORY);
         else if (serving_)

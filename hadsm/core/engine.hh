@@ -36,6 +36,7 @@ struct Command {
     u64 request = 0;
     Version version{};
     Rset rset{};
+    Us pinned_since = 0;  // 0: not pinned
 };
 
 /// What GRANT and DATA have brought so far of the access that was asked for.
@@ -136,7 +137,7 @@ struct Entry {
     Phase phase = Phase::idle;
     Want current;
     NodeId source = 0, target = 0;
-    bool copy_failed = false;
+    bool copy_failed = false, was_pinned = false;
     u32 acks = 0;
     Rset rset{};
     Want *queue = nullptr, *last = nullptr;
@@ -224,7 +225,9 @@ struct Punch {
     bool asked = false, clearing = false, dropping = false;
     u32 left = 0;  // members, entries or answers that are missing
 
-    [[nodiscard]] bool covers(const Key& k) const { return k.container == first.container && k.index >= first.index && k.index <= last; }
+    [[nodiscard]] bool covers(const Key& k) const {
+        return k.container == first.container && k.index >= first.index && k.index <= last;
+    }
 };
 
 /// A REPORT that can only be judged when all have come.
@@ -368,6 +371,7 @@ private:
     void hand_over(Obj& o);
     void send_page(Obj& o, NodeId to, Message& m);
     void edge_done(const krg_dsm_event& ev);
+    [[nodiscard]] bool give_up_pinned(Obj& o);
     void on_release(const Message& m);
     void on_restore(const Message& m);
     void on_retain(NodeId from, Message& m);
@@ -408,6 +412,8 @@ private:
     void on_invalidated(NodeId from, const Message& m);
     void grant_write(Entry& e);
     void on_rset_set(NodeId from, const Message& m);
+    void on_pinned(NodeId from, const Message& m);
+    void invalidations_over(Entry& e);
     void need_repair(Entry& e);
     void set_rset(Entry& e, const Rset& rset);
     void replace_backup(Entry& e, NodeId node, bool leaving);
@@ -526,7 +532,7 @@ private:
     FreeNode *free_pool_ = nullptr, *frees_ = nullptr;  // one for every handle the engine has
     u64 refused_handle_ = 0;
     Parked* spare_parked_ = nullptr;
-    bool wanted_reset_ = false;
+    Us reset_at_ = never;
     Parked *own_ = nullptr, *own_last_ = nullptr;
     Parked *parked_ = nullptr, *parked_last_ = nullptr;
     u32 parked_count_ = 0;
@@ -552,7 +558,7 @@ private:
     bool batch_wanted_ = false;
     Us batch_retry_at_ = 0, commit_at_ = never;
     SyncWaiter* syncs_ = nullptr;
-    Punch* punch_ = nullptr;   // wanted by this node
+    Punch* punch_ = nullptr;                        // wanted by this node
     Punch *hole_ = nullptr, *hole_last_ = nullptr;  // under way at this home, and behind it those that wait
     List<Part> parts_;
 

@@ -33,6 +33,7 @@ void Engine::on_command(NodeId from, const Message& m) {
     c.request = m.request;
     c.version = m.version;
     c.rset = m.rset;
+    if (c.type == Type::forward && o->state == KRG_DSM_X && now_ < o->hold_until) stats_.ping_pongs++;
     ready(*o);
 }
 
@@ -84,7 +85,7 @@ void Engine::edge_done(const krg_dsm_event& ev) {
     o->edge = 0;
     if (unmap && (ev.error || !ev.handle)) disown_page();
     if (ev.error) {
-        arm(*o, now_ + cfg_.params.retry_us);
+        if (!give_up_pinned(*o)) arm(*o, now_ + cfg_.params.retry_us);
     } else {
         if (unmap) {
             o->mapped = false;
@@ -97,6 +98,24 @@ void Engine::edge_done(const krg_dsm_event& ev) {
         ready(*o);
     }
     start_batch();
+}
+
+/// A page pinned for I/O cannot leave. Others wait for it, but not for ever.
+bool Engine::give_up_pinned(Obj& o) {
+    Command& c = o.command;
+    const bool may = c.type == Type::invalidate || (c.type == Type::forward && c.node);
+    if (!may || !cfg_.params.pin_us) return false;
+    if (!c.pinned_since) c.pinned_since = now_ ? now_ : 1;
+    if (now_ - c.pinned_since < cfg_.params.pin_us) return false;
+    stats_.pinned++;
+    Message m;
+    m.type = Type::pinned;
+    m.key = o.key;
+    m.policy = o.policy;
+    m.request = c.request;
+    send(c.home, m);
+    end_command(o);
+    return true;
 }
 
 /// The only object of its writer that is not durable, and nobody but the receiver needs to know

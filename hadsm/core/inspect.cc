@@ -83,8 +83,8 @@ u64 Engine::hash() const {
     }
     for (const Entry* e = entries_.first(); e; e = entries_.after(e)) {
         u64 x = mix(hash_of(e->key), e->exclusive | e->repair << 1 | static_cast<u64>(e->phase) << 2 |
-                                         static_cast<u64>(e->writer) << 8 | static_cast<u64>(e->acks) << 24 | static_cast<u64>(e->hole) << 56 |
-                                         static_cast<u64>(e->source) << 40);
+                                         static_cast<u64>(e->writer) << 8 | static_cast<u64>(e->acks) << 24 |
+                                         static_cast<u64>(e->hole) << 56 | static_cast<u64>(e->source) << 40);
         x = mix(x, mix(e->version.epoch, e->version.count));
         x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3));
         x = mix(x, mix(static_cast<u64>(e->current.type), e->current.node | static_cast<u64>(e->current.mode) << 16));
@@ -92,9 +92,14 @@ u64 Engine::hash() const {
             x = mix(x, mix(static_cast<u64>(w->type), w->node | static_cast<u64>(w->mode) << 16));
         h += x * 3;
     }
-    if (punch_) h += mix(punch_->first.index, punch_->last ^ static_cast<u64>(punch_->asked) << 40 ^ static_cast<u64>(punch_->left) << 41) * 17;
+    if (punch_)
+        h += mix(punch_->first.index,
+                 punch_->last ^ static_cast<u64>(punch_->asked) << 40 ^ static_cast<u64>(punch_->left) << 41) *
+             17;
     for (const Punch* p = hole_; p; p = p->next)
-        h += mix(mix(p->first.index, p->last), p->left | static_cast<u64>(p->clearing) << 32 | static_cast<u64>(p->dropping) << 33) * 19;
+        h += mix(mix(p->first.index, p->last),
+                 p->left | static_cast<u64>(p->clearing) << 32 | static_cast<u64>(p->dropping) << 33) *
+             19;
     for (const Chunk* c = chunks_.first(); c; c = chunks_.after(c))
         for (u32 i = 0; i < 8; i++) h += mix(hash_of(c->key) + i, c->bits[i]) * 5;
     for (const Part* p = parts_.first(); p; p = parts_.after(p->link))

@@ -268,6 +268,8 @@ void Engine::on_fail(const Message& m) {
     Obj* o = objects_.find(m.key);
     if (!o || !o->asked || o->request != m.request) return;
     o->asked = 0;
+    if (o->granted.page) free_handle(o->granted.handle);  // a part of what is now refused
+    o->granted = {};
     if (m.error == Errno::nomem && o->attempts++ < cfg_.params.attempts) {
         arm(*o, now_ + cfg_.params.retry_us);
         return;

@@ -110,6 +110,7 @@ bool fields(A& a, M& m) {
     case Type::invalidated: object(a, m), a.flag(m.keep); return true;
     case Type::demoted: object(a, m), version(a, m); return true;
     case Type::release:
+    case Type::pinned:
     case Type::init:
     case Type::init_done: object(a, m), a.u64s(m.request); return true;
     case Type::restore:
@@ -176,7 +177,8 @@ const char* name_of(Type type) {
                                             "COPY",     "RETAIN",     "RETAINED",    "EVICT",       "EVICT_DONE", "SET_RSET",
                                             "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
                                             "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
-                                            "BITS",     "REPORT_END",  "PUNCH", "PUNCHED", "CLEAR", "CLEARED"};
+                                            "BITS",     "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",      "CLEARED",
+                                            "PINNED"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

@@ -12,6 +12,7 @@
 //	FAIL         home -> requester   cannot be granted: error
 //	INVALIDATE   home -> holder      give up the copy, keep it as retained, or send it to node
 //	INVALIDATED  holder -> home
+//	PINNED       holder -> home      the page is in use for I/O and cannot leave
 //	DEMOTED      holder -> home      answer to a FORWARD to nobody
 //	RELEASE      home -> holder      the receiver has confirmed: drop the frozen copy
 //	RESTORE      home -> holder      the receiver never got it: the frozen copy is the exclusive one again
@@ -82,6 +83,7 @@ enum class Type : u8 {
     punched,
     clear,
     cleared,
+    pinned,
     count_,
 };
 

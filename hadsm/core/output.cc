@@ -179,7 +179,7 @@ void Engine::reset(NodeId node, u16 reason) {
     stats_.resets++;
     OutAction* a = node ? act(KRG_DSM_ACT_RESET) : nullptr;
     if (!a) {
-        wanted_reset_ = true;  // tick() tries again, or starts over when this node is alone
+        reset_at_ = now_ + cfg_.params.retry_us;  // tick() tries again, or starts over when this node is alone
         return;
     }
     a->action.node = node;

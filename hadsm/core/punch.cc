@@ -53,7 +53,10 @@ void Engine::punch_more() {
         m.policy = p->policy;
         m.last = p->last;
         m.request = p->request;
-        if (peer(member_[i].node) && send(member_[i].node, m)) p->left++;
+        if (!peer(member_[i].node))
+            reset(0, KRG_DSM_R_MEMORY);
+        else if (send(member_[i].node, m))
+            p->left++;
     }
 }
 

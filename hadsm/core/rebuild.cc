@@ -301,7 +301,10 @@ void Engine::judge_frozen(const Note& n) {
 void Engine::come_early(NodeId from, const Message& m) {
     Parked* p = heap_.make<Parked>();
     if (!p) {
-        refuse(from, m, Errno::nomem);
+        if (m.type == Type::punch)
+            reset(from, KRG_DSM_R_MEMORY);
+        else
+            refuse(from, m, Errno::nomem);
         return;
     }
     p->from = from;

@@ -60,7 +60,7 @@ void Engine::stop_epoch(u64 old_epoch) {
     rebuild_short_ = false;
     resolve_at_ = report_again_at_ = never;
     push_chunk_ = nullptr;
-    wanted_reset_ = false;
+    reset_at_ = never;
     free_notes();
     for (Parked* p = early_; p;) {
         Parked* next = p->next;

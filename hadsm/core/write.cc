@@ -100,13 +100,38 @@ void Engine::on_invalidated(NodeId from, const Message& m) {
         e->retained.add(from);
     else
         e->retained.remove(from);
-    if (--e->acks) return;
-    if (e->current.type == Type::get)
-        grant_write(*e);
-    else if (e->current.type == Type::punch)
-        continue_transaction(*e);
-    else
-        refuse(*e, Errno::none);
+    if (--e->acks == 0) invalidations_over(*e);
+}
+
+/// Everybody has answered.
+void Engine::invalidations_over(Entry& e) {
+    if (e.current.type == Type::punch) {
+        e.was_pinned = false;
+        continue_transaction(e);  // asks those again who could not
+    } else if (e.was_pinned) {
+        if (e.source && !e.sharers.has(e.source) && !e.retained.has(e.source)) release(e, e.source);
+        need_repair(e);
+        refuse(e, Errno::busy);
+    } else if (e.current.type == Type::get) {
+        grant_write(e);
+    } else {
+        refuse(e, Errno::none);
+    }
+}
+
+/// A holder cannot let go of its page: the requester learns it, and everything else stays.
+void Engine::on_pinned(NodeId from, const Message& m) {
+    Entry* e = home_serving_ ? entries_.find(m.key) : nullptr;
+    if (e && e->phase == Phase::closing && e->exclusive && e->writer == from && e->current.request == m.request) {
+        refuse(*e, Errno::busy);
+        return;
+    }
+    if (!e || e->phase != Phase::invalidating || !e->acks) {
+        impossible(from);
+        return;
+    }
+    e->was_pinned = true;
+    if (--e->acks == 0) invalidations_over(*e);
 }
 
 void Engine::grant_write(Entry& e) {
