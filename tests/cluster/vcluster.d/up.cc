@@ -180,10 +180,9 @@ void bring_up(const ClusterState& state, UpOptions options) {
     } catch (const Error& error) {
         std::string log = last_lines(spec.directory + "/supervisor.log", 2000);
         fmt::print(stderr, "{}", log);
-        Error kept(fmt::format("{}\n(the cluster is left as it is: `vcluster --name {} log NODE`, then `down`)", error.what(),
-                               state.name()),
-                   error.code());
-        throw kept;
+        throw Error(fmt::format("{}\n(the cluster is left as it is: `vcluster --name {} log NODE`, then `down`)", error.what(),
+                                state.name()),
+                    error.code());
     }
     fmt::print(stderr, "vcluster: cluster {} is up, {:.1f} s\n", state.name(), now_s() - begin);
 }
