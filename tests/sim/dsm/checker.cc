@@ -184,29 +184,42 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
     if (o.open) fail("data-value", fmt::format("node {} writes object {} that nobody has read since its writer died", node, object));
     o.line.push_back(value);
     o.granted = true;
+    o.forgotten = false;
     node_[node].writes = std::max(node_[node].writes, nth_of(value));
     copy_[node][object].page = {true, true, value};
     o.judge = true;
 }
 
+void Checker::calm() {
+    for (unsigned i = 0; i < object_.size(); i++) object_[i].forgotten = excused(object_[i], i);
+    crashes_since_calm_ = 0;
+    able_low_ = able_;
+}
+
 /// Only when everybody who knows what was ever written may have died in one go: then zeros cannot be told from loss.
 bool Checker::excused(const Object& o, unsigned object) const {
     const u32 keepers = std::min(std::max<u32>(2, o.promise.replicas), able_low_);
-    if (crashes_since_calm_ < keepers) return false;
+    if (crashes_since_calm_ < keepers && !o.forgotten) return false;
     for (NodeId n = 1; n <= nodes_; n++)
         if (node_[n].alive && copy_[n][object].bit) return false;
     return true;
+}
+
+/// Nobody is left who knows that it was ever written.
+void Checker::forget_all(unsigned object) {
+    Object& o = object_[object];
+    bits_lost_++;
+    o.line.assign(1, zeros);
+    o.open = o.lost = o.undo = o.granted = o.spread = o.forgotten = false;
+    o.need = 0;
+    o.graves.clear();
 }
 
 /// A page that is not in the line: what went wrong?
 void Checker::strange(NodeId node, unsigned object, Value v) {
     Object& o = object_[object];
     if (v == zeros && holders(object) == 0 && excused(o, object)) {
-        bits_lost_++;
-        o.line.assign(1, zeros);
-        o.open = o.lost = o.undo = o.granted = false;
-        o.need = 0;
-        o.graves.clear();
+        forget_all(object);
         return;
     }
     const char* rule = holders(object) == 0 ? "silent-loss" : "data-value";
@@ -222,12 +235,16 @@ void Checker::page(NodeId node, unsigned object, const Page& page) {
     o.judge = true;
     if (!page.present || same) return;
     const int at = place(o, page.value);
-    if (o.lost) {
+    if (o.lost && page.value == zeros && excused(o, object)) {
+        forget_all(object);
+    } else if (o.lost) {
         fail("silent-loss", fmt::format("node {} sees {} in object {} after -EIO was answered for it", node, name_of(page.value), object));
     } else if (at < 0) {
         strange(node, object, page.value);
     } else if (o.open) {
         const bool older = static_cast<std::size_t>(at) + 1 < o.line.size();
+        if (!o.promise.durable && older && !o.undo && page.value == zeros && excused(o, object))
+            return forget_all(object);
         if (!o.promise.durable && older && !o.undo)
             fail("silent-loss", fmt::format("node {} sees {} in volatile object {}, which was overwritten by {}; its writer died", node,
                                             name_of(page.value), object, name_of(o.line.back())));
@@ -254,7 +271,7 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     if (errno_value != -EIO) return;
     if (o.lost) return;
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
-    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread : !o.granted;
+    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas : !o.granted;
     if (plain)
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which nothing was ever {}", node, object,
                                        o.promise.durable ? "committed" : "written"));
@@ -349,7 +366,7 @@ void Checker::judge_copies(unsigned object) {
         o.graves.clear();
         return;
     }
-    if (count < o.need)
+    if (count + spare_ < o.need)
         fail("durability", fmt::format("object {}: {} or later must be on {} nodes and is on {}", object, name_of(o.line.front()),
                                        o.need, count));
 }
@@ -376,7 +393,7 @@ void Checker::judge_repaired() {
 void Checker::hash(RunHash& h) const {
     for (const Object& o : object_) {
         h.mix(static_cast<u64>(o.open) | static_cast<u64>(o.granted) << 1 | static_cast<u64>(o.lost) << 2 |
-              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.level) << 8 |
+              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 | static_cast<u64>(o.level) << 8 |
               static_cast<u64>(o.need) << 16 | o.line.size() << 24 | o.graves.size() << 40);
         for (Value v : o.line) h.mix(v);
         for (Value v : o.graves) h.mix(v);

@@ -42,12 +42,15 @@ public:
     /// So many members can take copies, as far as anybody knows.
     void able(unsigned members);
     /// Everybody has recovered and nothing is under way.
-    void calm() { crashes_since_calm_ = 0; }
+    void calm();
+    /// So many copies fewer than promised are overlooked.
+    void overlook(u32 copies) { spare_ = copies; }
 
     // What programs do and see.
     void wrote(NodeId node, unsigned object, Value value);
     void page(NodeId node, unsigned object, const Page& page);
-    void granted(unsigned object) { object_[object].granted = true; }
+    /// A program asked to write: from then on a volatile object may be registered as written.
+    void wants_write(unsigned object) { object_[object].granted = true; }
     void error(NodeId node, unsigned object, s32 errno_value);
     [[nodiscard]] u32 sync_mark(NodeId node) const { return node_[node].writes; }
     void synced(NodeId node, u32 mark);
@@ -66,6 +69,7 @@ public:
 
     [[nodiscard]] const Broken& broken() const { return broken_; }
     [[nodiscard]] Value newest(unsigned object) const { return object_[object].line.back(); }
+    [[nodiscard]] Value floor(unsigned object) const { return object_[object].line.front(); }
     [[nodiscard]] bool undetermined(unsigned object) const { return object_[object].open; }
     [[nodiscard]] bool lost(unsigned object) const { return object_[object].lost; }
     [[nodiscard]] u64 bits_lost() const { return bits_lost_; }
@@ -76,9 +80,10 @@ private:
         Promise promise;
         std::vector<Value> line{zeros};  ///< the floor first
         bool open = false;               ///< the newest value's writer died unseen: the first value seen decides
-        bool granted = false;            ///< for writing, once
+        bool granted = false;            ///< somebody wanted to write it
         bool lost = false;               ///< -EIO was answered
         bool undo = false;               ///< volatile: a handed-over copy may come back
+        bool forgotten = false;          ///< all who knew that it was ever written may have died at once
         bool spread = false;             ///< a page of it was outside its writer
         u32 level = 0;                   ///< copies that new values must have
         u32 need = 0;                    ///< copies that the floor must have now
@@ -118,6 +123,7 @@ private:
     [[nodiscard]] bool newest_somewhere(unsigned object) const;
     [[nodiscard]] u32 target(const Object& o) const { return std::min(o.promise.replicas, able_); }
     [[nodiscard]] bool excused(const Object& o, unsigned object) const;
+    void forget_all(unsigned object);
     void strange(NodeId node, unsigned object, Value v);
     void judge_sharing(unsigned object);
     void judge_copies(unsigned object);
@@ -131,6 +137,7 @@ private:
     u32 able_ = 1, able_low_ = 1;
     u32 crashes_since_calm_ = 0;
     u64 bits_lost_ = 0;
+    u32 spare_ = 0;
     Broken broken_;
 };
 

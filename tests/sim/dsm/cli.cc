@@ -25,7 +25,7 @@ int exit_for(const std::string& rule) {
 struct Cli {
     u64 seeds = 0, seed = 0, first = 1, failures = 1, shrink_runs = 2000;
     unsigned jobs = 2;
-    bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false;
+    bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false, shorten = false;
 };
 
 void print_moves(const Setup& setup, const std::vector<Move>& moves) {
@@ -42,7 +42,7 @@ void print_moves(const Setup& setup, const std::vector<Move>& moves) {
 void explain(const Cli& cli, u64 seed, const std::string& rule) {
     // In a child: what fails may be a crash, and then the trace is lost but the parent is not.
     (void)run_guarded(300, [&] {
-        const Setup setup = draw_setup(seed);
+        const Setup setup = setup_for(seed);
         std::vector<Move> moves = run_seed(setup).moves;
         const std::size_t all = moves.size();
         if (!cli.no_shrink) moves = shorten(setup, std::move(moves), rule, cli.shrink_runs);
@@ -53,7 +53,12 @@ void explain(const Cli& cli, u64 seed, const std::string& rule) {
 }
 
 int replay(const Cli& cli) {
-    const Setup setup = draw_setup(cli.seed);
+    const Setup setup = setup_for(cli.seed);
+    if (cli.shorten) {
+        const OneRun row = run_guarded(60, [&] { return one_run(cli.seed, cli.verify); });
+        if (row.failed) explain(cli, cli.seed, row.rule);
+        return row.failed ? exit_for(row.rule) : exit_ok;
+    }
     fmt::print("seed {}: {}", cli.seed, describe(setup));
     std::fflush(stdout);
     Trace trace;
@@ -110,8 +115,10 @@ int command_line(int argc, char** argv) {
     app.add_option("--failures", cli.failures, "stop after so many failures (default 1)");
     app.add_option("--shrink-runs", cli.shrink_runs, "runs the shrinker may try (default 2000)");
     app.add_flag("--no-shrink", cli.no_shrink, "print a failing run as it is");
+    app.add_flag("--shorten", cli.shorten, "with --seed: print the shortest run found that breaks the same rule");
     app.add_flag("--quiet", cli.quiet, "with --seed: only the totals");
     app.add_flag("--verify-determinism", cli.verify, "run every seed twice and compare (one in 50 always is)");
+    app.add_option("--overlook", overlook, "copies fewer than promised, to look past what the durability rule finds");
     app.add_flag("--summary", cli.summary, "end with 'N passed, N failed'");
     auto* exhaustive = app.add_subcommand("exhaustive", "every order of events in small worlds");
     ExhaustiveOptions small;

@@ -262,10 +262,7 @@ void Edge::grant(const krg_dsm_action& a) {
     } else if (!page.present) {
         return contract(fmt::format("GRANT of object {} without a page, and there is none in the page cache", o));
     }
-    if (a.mode == KRG_DSM_WRITE) {
-        page.writable = true;
-        checker_.granted(o);
-    }
+    if (a.mode == KRG_DSM_WRITE) page.writable = true;
     say(fmt::format("granted object {} {}{}, {}", o, a.mode == KRG_DSM_WRITE ? "X" : "S", a.fresh != 0 ? " fresh" : "",
                     name_of(page.value)));
     s_.installing[o]++;
@@ -437,6 +434,7 @@ void Edge::begin(u64 now, unsigned program, Op op, unsigned object) {
         return;
     }
     p.phase = Program::Phase::waiting;
+    if (p.mode == KRG_DSM_WRITE) checker_.wants_write(object);
     p.token = s_.next_token++;
     krg_dsm_event ev{};
     ev.type = KRG_DSM_EV_REQUEST;
@@ -502,6 +500,11 @@ void Edge::look() {
     if (stats.bad != 0) contract("the engine refused a message or an event as malformed (stats.bad)");
 }
 
+bool Edge::programs_wait() const {
+    return !s_.orphans.empty() || !s_.orphan_grants.empty() ||
+           std::any_of(std::begin(s_.program), std::end(s_.program), [](const Program& p) { return p.phase != Program::Phase::idle; });
+}
+
 bool Edge::quiet() const { return busy().empty(); }
 
 std::string Edge::busy() const {
@@ -530,7 +533,7 @@ void Edge::hash(RunHash& h) const {
     }
     for (const Handle& handle : s_.handles) h.mix(static_cast<u64>(handle.value) << 8 | static_cast<u64>(handle.object) << 1 | (handle.used ? 1 : 0));
     for (const Program& p : s_.program)
-        h.mix(p.token << 32 | static_cast<u64>(p.script_at) << 24 | static_cast<u64>(p.phase) << 16 | static_cast<u64>(p.op) << 8 | p.object);
+        h.mix((p.phase == Program::Phase::waiting ? p.token : 0) << 32 | static_cast<u64>(p.script_at) << 24 | static_cast<u64>(p.phase) << 16 | static_cast<u64>(p.op) << 8 | p.object);
     h.mix(s_.orphans.size() << 48 | s_.orphan_grants.size() << 32 | s_.evictions.size() << 16 | s_.syncs.size());
     h.mix(static_cast<u64>(s_.batch_at) << 8 | (s_.snapshot ? 1 : 0) | (s_.protecting ? 2 : 0));
     for (u8 o : s_.batch) h.mix(o);

@@ -129,6 +129,8 @@ public:
 
     /// Nothing is waiting, granted, under way.
     [[nodiscard]] bool quiet() const;
+    /// Somebody still waits for a grant or has not used it.
+    [[nodiscard]] bool programs_wait() const;
     [[nodiscard]] std::string busy() const;
     [[nodiscard]] u64 deadline() const { return krg_dsm_deadline(engine_); }
     void no_memory_from(u32 nth) { memory_.fail_from(nth); }

@@ -73,7 +73,9 @@ Setup setup_of(const Scenario& sc) {
     s.nodes = 3;
     s.programs = 1;
     s.scripted = s.arenas = true;
-    s.params = {0, 100, 4, 0, 0, 1000};
+    s.params.retry_us = 100;
+    s.params.attempts = 4;
+    s.params.parked_max = 1000;
     for (unsigned i = 0; i < sc.objects; i++) {
         krg_dsm_object o{};
         o.container = 1;

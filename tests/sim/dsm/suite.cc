@@ -51,8 +51,16 @@ static_assert(c_first + std::size(fields) + std::size(faults) <= batch_counters)
 
 }  // namespace
 
+u32 overlook = 0;
+
+Setup setup_for(u64 seed) {
+    Setup setup = draw_setup(seed);
+    setup.overlook = overlook;
+    return setup;
+}
+
 OneRun one_run(u64 seed, bool twice) {
-    const Setup setup = draw_setup(seed);
+    const Setup setup = setup_for(seed);
     const RunOutcome out = run_seed(setup);
     OneRun row;
     if (out.broken) {

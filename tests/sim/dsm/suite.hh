@@ -8,6 +8,9 @@
 
 namespace krg::sim::dsm {
 
+/// Set by the command line for all runs: see Setup::overlook.
+extern u32 overlook;
+[[nodiscard]] Setup setup_for(u64 seed);
 /// One seed as a row of numbers. @p twice: run it again and compare.
 [[nodiscard]] OneRun one_run(u64 seed, bool twice);
 [[nodiscard]] std::string totals_line(u64 violations, const BatchTotals& totals);

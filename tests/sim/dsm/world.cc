@@ -14,6 +14,7 @@ World::World(const Setup& setup, Trace* trace) : setup_(setup), trace_(trace) {
     std::vector<Promise> promises;
     for (const krg_dsm_object& o : setup_.objects) promises.push_back(promise_of(o));
     checker_ = Checker(setup_.nodes, std::move(promises));
+    checker_.overlook(setup_.overlook);
     edge_.emplace_back(nullptr);
     for (NodeId n = 1; n <= setup_.nodes; n++) {
         edge_.push_back(std::make_unique<Edge>(n, setup_, checker_, *this));
@@ -114,6 +115,11 @@ void World::prepared(NodeId node, u64 epoch) {
     if (epoch == s_.epoch) s_.prepared[node] = true;
 }
 
+void World::recovered(NodeId node, u64 epoch) {
+    counts_.recoveries++;
+    s_.anchored[node] = epoch;
+}
+
 void World::drained(NodeId node) {
     s_.drained[node] = true;
     s_.wanted = true;
@@ -168,7 +174,6 @@ void World::boot(NodeId node) {
 
 void World::commit(NodeId node) {
     s_.committed[node] = true;
-    s_.anchored[node] = s_.epoch;
     counts_.commits++;
     // Who is not in this view has stopped by now: its lease has run out, or it has left.
     for (NodeId n = 1; n <= setup_.nodes; n++) {
@@ -202,7 +207,7 @@ bool World::enabled(const Move& m) const {
     case MoveKind::snapshot:
     case MoveKind::snapshot_fail: return up(m.a) && edge_[m.a]->can_snapshot();
     case MoveKind::begin:
-        return up(m.a) && m.b < setup_.programs && object(m.x) && m.c < static_cast<u8>(Op::count_) && s.epoch != 0 && !s.draining &&
+        return up(m.a) && m.b < setup_.programs && object(m.x) && m.c < static_cast<u8>(Op::count_) && s.epoch != 0 && !s_.leaving[m.a] &&
                s.program[m.b].phase == Program::Phase::idle;
     case MoveKind::use: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::granted;
     case MoveKind::orphan: return up(m.a) && !s.orphan_grants.empty();
@@ -224,7 +229,7 @@ bool World::enabled(const Move& m) const {
     case MoveKind::reset: return up(m.a) && up(m.b) && m.a != m.b;
     case MoveKind::leave: return up(m.a) && member(m.a) && !s_.leaving[m.a] && expendable(m.a) && s_.anchored[m.a] != 0;
     case MoveKind::drain:
-        return up(m.a) && s_.leaving[m.a] && s_.committed[m.a] && !s.draining &&
+        return up(m.a) && s_.leaving[m.a] && s_.committed[m.a] && !s.draining && !edge_[m.a]->programs_wait() &&
                std::any_of(s_.members.begin(), s_.members.end(), [&](const auto& x) { return x.node == m.a && x.draining; });
     case MoveKind::count_: break;
     }

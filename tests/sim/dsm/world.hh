@@ -73,7 +73,7 @@ struct WorldState {
     std::vector<krg_dsm_member> members;
     bool wanted = true;  ///< a new view is due
     std::array<bool, nodes_max + 1> prepared{}, committed{}, doomed{}, leaving{}, drained{}, joining{};
-    std::array<u64, nodes_max + 1> since{}, anchored{};  ///< anchored: epoch of the last view it has committed
+    std::array<u64, nodes_max + 1> since{}, anchored{};  ///< anchored: epoch of its last recovery
     // The network.
     std::array<std::array<std::deque<std::shared_ptr<const Packet>>, nodes_max + 1>, nodes_max + 1> queue;
     std::array<std::array<u64, nodes_max + 1>, nodes_max + 1> carries{};  ///< messages of this epoch and later pass
@@ -116,7 +116,7 @@ public:
     void reset_wanted(NodeId from, NodeId to, u16 reason) override;
     void prepared(NodeId node, u64 epoch) override;
     void drained(NodeId node) override;
-    void recovered(NodeId, u64) override { counts_.recoveries++; }
+    void recovered(NodeId node, u64 epoch) override;
     [[nodiscard]] bool tracing() const override { return trace_ != nullptr; }
     void say(NodeId node, std::string line) override;
 
