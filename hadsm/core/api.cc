@@ -63,10 +63,6 @@ void Engine::end() {
     abort_holes();
     heap_.drop(punch_);
     abort_directory();
-    while (Open* o = open_) {
-        open_ = o->next;
-        heap_.drop(o);
-    }
     free_notes();
     while (Part* p = parts_.first()) free_part(*p);
     while (Batch* b = deciding_.first()) dispose(b);

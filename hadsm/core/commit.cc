@@ -343,7 +343,7 @@ Batch* Engine::batch(u64 id) const {
 void Engine::sync(const krg_dsm_event& ev) {
     SyncWaiter* s = heap_.make<SyncWaiter>();
     if (!s) {
-        error(ev.object, ev.token, Errno::nomem);
+        done(ev.object, ev.token, Errno::nomem);
         return;
     }
     s->token = ev.token;
@@ -367,6 +367,7 @@ u64 Engine::batches_done() const {
 void Engine::sync_check() {
     punch_more();
     const u64 done = batches_done();
+    if (transit_) return;
     for (SyncWaiter** at = &syncs_; *at;) {
         SyncWaiter* s = *at;
         if (s->upto > done) {

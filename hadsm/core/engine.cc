@@ -115,9 +115,11 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::close: on_close(from, m); return;
     case Type::fail: on_fail(m); return;
     case Type::invalidated: on_invalidated(from, m); return;
+    case Type::bits_known: on_bits_known(); return;
     case Type::pinned: on_pinned(from, m); return;
     case Type::demoted: on_demoted(from, m); return;
-    case Type::release: on_release(m); return;
+    case Type::release: on_release(from, m); return;
+    case Type::released: on_released(from, m); return;
     case Type::restore: on_restore(m); return;
     case Type::retain: on_retain(from, m); return;
     case Type::retained: on_retained(from, m); return;

@@ -42,6 +42,7 @@ struct Command {
 /// What GRANT and DATA have brought so far of the access that was asked for.
 struct Granted {
     bool grant = false, page = false, zeros = false, initialised = false;
+    bool direct = false;   // not durable before it came here
     bool pending = false;  // all is here, but the initialised bit is not yet registered
     bool have = false;
     Version version{};
@@ -81,8 +82,7 @@ struct Obj {
     Version version{};
     u64 counter = 0;  // of the newest version made here
     Rset rset{};
-    NodeId receiver = 0;  // of a frozen copy, with receiver_request
-    u64 receiver_request = 0;
+    bool in_transit = false;  // frozen, and not yet known to be durable elsewhere
     Staged* staged = nullptr;
     Us hold_until = 0;
 
@@ -117,7 +117,7 @@ struct Want {
     u64 request = 0;
 };
 
-enum class Phase : u8 { idle, closing, demoting, copying, invalidating, setting, punching };
+enum class Phase : u8 { idle, closing, demoting, copying, invalidating, setting, releasing };
 
 /// How far an entry has come in the hole that is being punched over it.
 enum class Hole : u8 { none, waiting, quiet, gone, later };
@@ -133,6 +133,7 @@ struct Entry {
     Version version{};
     NodeId writer = 0;
     IdSet sharers, retained, stale;
+    IdSet frozen;  // have handed over; to be released before anything else
 
     Phase phase = Phase::idle;
     Want current;
@@ -230,14 +231,12 @@ struct Punch {
     }
 };
 
-/// A REPORT that can only be judged when all have come.
+/// The REPORT of a frozen copy, which can only be judged when all have come.
 struct Note {
     Note* next = nullptr;
     Key key{};
     krg_dsm_policy policy{};
-    Report report = Report::copy;
-    NodeId from = 0, node = 0;
-    u64 request = 0;
+    NodeId from = 0;
     Version version{};
 };
 
@@ -259,15 +258,6 @@ struct OutAction {
 struct FreeNode {
     FreeNode* next = nullptr;
     u64 handle = 0;
-};
-
-/// A transaction this node, as home, had not closed when its view ended.
-struct Open {
-    Open* next = nullptr;
-    Key key{};
-    krg_dsm_policy policy{};
-    NodeId node = 0;
-    u64 request = 0;
 };
 
 class Engine {
@@ -336,6 +326,7 @@ private:
     [[nodiscard]] Obj* obj(const Key& key, const krg_dsm_policy& policy);
     void request(const krg_dsm_event& ev);
     void error(const krg_dsm_object& object, u64 token, Errno e);
+    void done(const krg_dsm_object& object, u64 token, Errno e);
     void run(Obj& o);
     void grant_local(Obj& o);
     [[nodiscard]] bool grant_one(Obj& o, const Waiter& w);
@@ -372,7 +363,8 @@ private:
     void send_page(Obj& o, NodeId to, Message& m);
     void edge_done(const krg_dsm_event& ev);
     [[nodiscard]] bool give_up_pinned(Obj& o);
-    void on_release(const Message& m);
+    void on_release(NodeId from, const Message& m);
+    void arrived(Obj& o);
     void on_restore(const Message& m);
     void on_retain(NodeId from, Message& m);
     void end_command(Obj& o);
@@ -390,7 +382,8 @@ private:
     void repair_transaction(Entry& e);
     void give(Entry& e, u8 mode, Payload payload);
     void forward(Entry& e, NodeId holder, NodeId to, u8 mode);
-    void release(Entry& e, NodeId node);
+    void release_frozen(Entry& e);
+    void on_released(NodeId from, const Message& m);
     void continue_transaction(Entry& e);
     void refuse(NodeId to, const Message& m, Errno e);
     void refuse(Entry& e, Errno error);
@@ -406,7 +399,7 @@ private:
     // write.cc: making copies, invalidating, changing who holds committed versions
     void start_copy(Entry& e, NodeId source, NodeId target);
     void on_retained(NodeId from, const Message& m);
-    [[nodiscard]] Rset choose_rset(const Entry& e, NodeId writer) const;
+    [[nodiscard]] Rset choose_rset(const Entry& e, NodeId writer, NodeId source) const;
     void invalidate_others(Entry& e, NodeId writer, NodeId source);
     void invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to);
     void on_invalidated(NodeId from, const Message& m);
@@ -500,7 +493,6 @@ private:
     // rebuild.cc: reports, and the directory made of them
     bool report_some();
     void report_copy(const Obj& o);
-    void report_asking(const Obj& o);
     void on_report(NodeId from, const Message& m);
     void add_copy(Entry& e, NodeId from, const Message& m);
     void add_note(NodeId from, const Message& m);
@@ -508,7 +500,8 @@ private:
     void on_report_end(NodeId from);
     void finish_rebuild();
     void judge_frozen(const Note& n);
-    void send_bits(const Chunk& c, NodeId to);
+    void send_bits(const Chunk& c, NodeId to, bool answer);
+    void on_bits_known();
     bool push_bits();
     void free_notes();
 
@@ -548,13 +541,13 @@ private:
     Table<Entry> entries_;
     List<Entry> ready_entries_;
     Table<Chunk> chunks_;
-    Open* open_ = nullptr;
 
     // Batches.
     Batch* snapshot_ = nullptr;  // the one being copied: no write is granted meanwhile
     Batch* staging_ = nullptr;
     List<Batch> deciding_;
     u64 next_batch_ = 1;
+    u32 transit_ = 0;  // objects in_transit
     bool batch_wanted_ = false;
     Us batch_retry_at_ = 0, commit_at_ = never;
     SyncWaiter* syncs_ = nullptr;
@@ -563,11 +556,11 @@ private:
     List<Part> parts_;
 
     // Recovery.
-    enum class Reporting : u8 { none, in_doubt, copies, opens, bits, end };
+    enum class Reporting : u8 { none, in_doubt, copies, bits, end };
     Reporting reporting_ = Reporting::none;
     List<Obj> report_;
     Chunk *report_chunk_ = nullptr, *push_chunk_ = nullptr;
-    Open* report_open_ = nullptr;
+    u64 pushed_ = 0;  // bits sent to successors and not yet confirmed
     u32 report_member_ = 0;
     bool self_reported_ = false;
     bool rebuild_short_ = false;

@@ -121,8 +121,8 @@ bool Engine::give_up_pinned(Obj& o) {
 /// The only object of its writer that is not durable, and nobody but the receiver needs to know
 /// before the receiver does: writer and receiver are all the copies that are asked for.
 bool Engine::direct(const Obj& o) const {
-    return o.initialised && !snapshot_ && !staging_ && dirty_.count() == 1 && o.rset.within(o.command.node) &&
-           (o.command.node || o.rset.count == 0) && copies_needed(o.policy) <= 2;
+    return o.initialised && !snapshot_ && !staging_ && dirty_.count() == 1 && o.command.mode == KRG_DSM_WRITE &&
+           o.rset.within(o.command.node) && copies_needed(o.policy) <= 2;
 }
 
 /// What the object holds may be seen by others: it is durable, or will be by going there.
@@ -161,11 +161,14 @@ void Engine::send_page(Obj& o, NodeId to, Message& m) {
 /// The page is quiet and may be seen: it goes to the requester.
 void Engine::hand_over(Obj& o) {
     const Command c = o.command;
-    if (o.state == KRG_DSM_X && durable(o.policy) && o.dirty) {
+    const bool straight = o.state == KRG_DSM_X && durable(o.policy) && o.dirty;
+    if (straight) {
+        // Until the receiver has confirmed, only this node is sure to have it: commits wait for that.
         o.version = {epoch_, ++o.counter};
+        o.in_transit = true;
+        transit_++;
         clear_dirty(o);
         stats_.batches_direct++;
-        sync_check();  // nothing may be left that needs a batch
     }
     Message m;
     m.type = c.node ? Type::data : Type::demoted;
@@ -176,19 +179,18 @@ void Engine::hand_over(Obj& o) {
     m.version = o.version;
     m.payload = Payload::page;
     m.initialised = o.initialised;
+    m.dirty = straight;
     if (c.mode == KRG_DSM_WRITE) {
         m.rset = c.rset;
         stats_.hand_overs++;
         send_page(o, c.node, m);
         o.unused = false;
         o.rset = {};
-        const bool stays = c.rset.has(cfg_.self) && !o.version.zero();
+        const bool stays = c.rset.has(cfg_.self) && !o.version.zero() && !straight;
         if (stays) {
             o.state = KRG_DSM_R;
         } else {
             o.state = KRG_DSM_F;
-            o.receiver = c.node;
-            o.receiver_request = c.request;
             if (KRG_DSM_MUTANT(FrozenForgotten)) drop_copy(o);
         }
     } else {
@@ -233,9 +235,7 @@ void Engine::run_invalidate(Obj& o) {
     } else if (has && c.node && !keep && !KRG_DSM_MUTANT(FrozenForgotten)) {
         o.state = KRG_DSM_F;
         o.unused = false;
-        o.receiver = c.node;
-        o.receiver_request = c.request;
-    } else if (o.state != KRG_DSM_F) {
+    } else {
         drop_copy(o);
     }
     Message r;
@@ -295,24 +295,46 @@ void Engine::run_set_rset(Obj& o) {
     end_command(o);
 }
 
-void Engine::on_release(const Message& m) {
-    Obj* o = objects_.find(m.key);
-    if (!o || o->state != KRG_DSM_F) return;
-    drop_copy(*o);
-    ready(*o);
+/// What was in transit is known to have arrived, or to be here only.
+void Engine::arrived(Obj& o) {
+    if (!o.in_transit) return;
+    o.in_transit = false;
+    transit_--;
+    sync_check();
 }
 
+void Engine::on_release(NodeId from, const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (o && o->state == KRG_DSM_F) {
+        if (m.keep)
+            o->state = KRG_DSM_R;
+        else
+            drop_copy(*o);
+        arrived(*o);
+        ready(*o);
+    }
+    Message r;
+    r.type = Type::released;
+    r.key = m.key;
+    r.policy = m.policy;
+    r.request = m.request;
+    send(from, r);
+}
+
+/// The receiver never had it, and nobody saw what it might have written.
 void Engine::on_restore(const Message& m) {
     Obj* o = objects_.find(m.key);
     if (!o || o->state != KRG_DSM_F) {
         impossible(0);
         return;
     }
-    o->state = KRG_DSM_X;
-    o->receiver = 0;
-    o->rset = m.rset;
-    if (durable(o->policy)) set_dirty(*o);
     ready(*o);
+    o->state = m.keep ? KRG_DSM_R : KRG_DSM_X;
+    if (!m.keep) {
+        o->rset = m.rset;
+        if (durable(o->policy)) set_dirty(*o);
+    }
+    arrived(*o);
 }
 
 /// A copy for safety, made by another holder.

@@ -47,6 +47,13 @@ void Engine::want(NodeId from, const Message& m) {
 void Engine::advance(Entry& e) {
     if (!home_serving_) return;
     if (e.phase != Phase::idle && !KRG_DSM_MUTANT(CloseNotAwaited)) return;
+    if (!e.frozen.empty()) {
+        if (!KRG_DSM_MUTANT(FrozenTrusted)) {
+            release_frozen(e);
+            return;
+        }
+        e.frozen.clear();
+    }
     if (hole_ && held_by_hole(e)) return;
     Want* w = e.queue;
     if (!w) {
@@ -70,7 +77,7 @@ void Engine::advance(Entry& e) {
 /// Room for whatever this transaction may add, so that nothing fails in its middle.
 bool Engine::make_room(Entry& e) {
     const u32 more = KRG_DSM_REPLICAS_MAX + 2;
-    return e.sharers.reserve(heap_, more) && e.retained.reserve(heap_, more) && chunk(e.key, e.policy);
+    return e.sharers.reserve(heap_, more) && e.retained.reserve(heap_, more) && e.frozen.reserve(heap_, 2) && chunk(e.key, e.policy);
 }
 
 void Engine::begin_transaction(Entry& e) {
@@ -122,11 +129,12 @@ void Engine::finish(Entry& e) {
 }
 
 void Engine::forget_if_empty(Entry& e) {
-    if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count() || e.hole != Hole::none) return;
+    if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count() || e.frozen.count() || e.hole != Hole::none) return;
     ready_entries_.remove(e.ready);
     e.sharers.release(heap_);
     e.retained.release(heap_);
     e.stale.release(heap_);
+    e.frozen.release(heap_);
     entries_.erase(heap_, &e);
 }
 
@@ -216,7 +224,7 @@ void Engine::on_close(NodeId from, const Message& m) {
         e->retained.clear();
         for (u32 i = 0; i < e->rset.count; i++) e->retained.add(e->rset.node[i]);
         e->version = m.version;
-        if (old && old != from) release(*e, old);
+        if (old && old != from && (m.dirty || !e->rset.has(old))) e->frozen.add(old);
     } else if (!writer_already) {
         if (e->exclusive) {
             e->exclusive = false;
@@ -231,14 +239,25 @@ void Engine::on_close(NodeId from, const Message& m) {
     finish(*e);
 }
 
-/// @node handed the object over; the receiver has it, so the frozen copy may go.
-void Engine::release(Entry& e, NodeId node) {
-    Message m;
-    m.type = Type::release;
-    m.key = e.key;
-    m.policy = e.policy;
-    m.request = e.current.request;
-    if (!KRG_DSM_MUTANT(FrozenTrusted)) send(node, m);
+/// The receiver has confirmed: frozen copies go, or are the committed version that is kept. Nobody else may see
+/// what the receiver writes before they have gone: only so can a frozen copy be trusted when its receiver dies.
+void Engine::release_frozen(Entry& e) {
+    e.phase = Phase::releasing;
+    for (u32 i = 0; i < e.frozen.count(); i++) {
+        Message m;
+        m.type = Type::release;
+        m.key = e.key;
+        m.policy = e.policy;
+        m.keep = e.retained.has(e.frozen.at(i));
+        send(e.frozen.at(i), m);
+    }
+}
+
+void Engine::on_released(NodeId from, const Message& m) {
+    Entry* e = in_phase(from, m, Phase::releasing);
+    if (!e) return;
+    e->frozen.remove(from);
+    if (e->frozen.empty()) finish(*e);
 }
 
 void Engine::on_demoted(NodeId from, const Message& m) {

@@ -75,7 +75,7 @@ u64 Engine::hash() const {
         x = mix(x, o->request ? 1 : 0);
         x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 |
                        static_cast<u64>(o->command.node) << 16 | static_cast<u64>(o->command.mode) << 32);
-        x = mix(x, o->granted.grant | o->granted.page << 1 | o->granted.pending << 2 | static_cast<u64>(o->receiver) << 8);
+        x = mix(x, o->granted.grant | o->granted.page << 1 | o->granted.pending << 2 | o->in_transit << 3);
         for (const Waiter* w = o->waiters; w; w = w->next) x = mix(x, w->mode);
         for (u32 i = 0; i < o->rset.count; i++) x = mix(x, o->rset.node[i]);
         for (const Staged* s = o->staged; s; s = s->next) x = mix(x, mix(s->version.epoch, s->version.count));
@@ -86,7 +86,7 @@ u64 Engine::hash() const {
                                          static_cast<u64>(e->writer) << 8 | static_cast<u64>(e->acks) << 24 |
                                          static_cast<u64>(e->hole) << 56 | static_cast<u64>(e->source) << 40);
         x = mix(x, mix(e->version.epoch, e->version.count));
-        x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3));
+        x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3) ^ set(e->frozen, 4));
         x = mix(x, mix(static_cast<u64>(e->current.type), e->current.node | static_cast<u64>(e->current.mode) << 16));
         for (const Want* w = e->queue; w; w = w->next)
             x = mix(x, mix(static_cast<u64>(w->type), w->node | static_cast<u64>(w->mode) << 16));

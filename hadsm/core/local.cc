@@ -34,6 +34,19 @@ void Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
     push(a);
 }
 
+/// The end of what was asked for with a token of its own.
+void Engine::done(const krg_dsm_object& object, u64 token, Errno e) {
+    OutAction* a = act(KRG_DSM_ACT_DONE);
+    if (!a) {
+        stats_.checks++;
+        return;
+    }
+    a->action.object = object;
+    a->action.token = token;
+    a->action.error = static_cast<s32>(e);
+    push(a);
+}
+
 void Engine::request(const krg_dsm_event& ev) {
     stats_.requests++;
     const bool sane = (ev.mode == KRG_DSM_READ || ev.mode == KRG_DSM_WRITE) &&
@@ -165,6 +178,7 @@ void Engine::on_data(NodeId from, Message& m) {
         g.version = m.version;
         g.rset = m.rset;
         g.initialised = m.initialised;
+        g.direct = m.dirty;
         o->asked = m.mode;
     }
     if (g.grant) take_grant(*o);
@@ -234,7 +248,6 @@ void Engine::finish_grant(Obj& o) {
             settle_staged(o, g.version);  // what the home calls ours may still wait for its decision here
         }
         o.state = mode == KRG_DSM_WRITE ? static_cast<u8>(KRG_DSM_X) : static_cast<u8>(KRG_DSM_S);
-        o.receiver = 0;
         o.version = g.version;
         if (o.counter < g.version.count) o.counter = g.version.count;
         o.rset = g.rset;
@@ -261,6 +274,7 @@ void Engine::finish_grant(Obj& o) {
     m.policy = o.policy;
     m.request = request;
     m.version = o.version;
+    m.dirty = g.direct;
     send(home(o.key, o.policy), m);
 }
 
@@ -303,9 +317,9 @@ void Engine::drop_copy(Obj& o) {
     o.state = KRG_DSM_I;
     o.version = {};
     o.rset = {};
-    o.receiver = 0;
     o.unused = false;
     if (o.dirty) clear_dirty(o);
+    arrived(o);
 }
 
 void Engine::forget_if_empty(Obj& o) {
@@ -325,15 +339,7 @@ void Engine::evict(const krg_dsm_event& ev) {
     Obj* o = objects_.find(Key{ev.object.container, ev.object.index});
     const bool nothing = !o || o->state == KRG_DSM_I;
     if (nothing || o->state == KRG_DSM_F || o->evicting || o->waiters || o->asked || !serving_) {
-        OutAction* a = act(KRG_DSM_ACT_DONE);
-        if (!a) {
-            stats_.checks++;
-            return;
-        }
-        a->action.object = ev.object;
-        a->action.token = ev.token;
-        a->action.error = nothing ? 0 : static_cast<s32>(Errno::busy);
-        push(a);
+        done(ev.object, ev.token, nothing ? Errno::none : Errno::busy);
         return;
     }
     o->evicting = true;
@@ -351,15 +357,7 @@ void Engine::evict_done(Obj& o, Errno e) {
     ready(o);
     if (!o.evict_waited) return;
     o.evict_waited = false;
-    OutAction* a = act(KRG_DSM_ACT_DONE);
-    if (!a) {
-        stats_.checks++;
-        return;
-    }
-    a->action.object = object_of(o);
-    a->action.token = o.evict_token;
-    a->action.error = static_cast<s32>(e);
-    push(a);
+    done(object_of(o), o.evict_token, e);
 }
 
 void Engine::on_evict_done(const Message& m) {
@@ -388,6 +386,8 @@ void Engine::drain() {
             ready(*o);
         }
     }
+    // What this node knows of others' objects must be known elsewhere too.
+    if (!alone && (!home_serving_ || push_chunk_ || pushed_)) return;
     if (left || !parts_.empty() || staging_ || snapshot_ || !deciding_.empty()) return;
     OutAction* a = act(KRG_DSM_ACT_DRAINED);
     if (!a) return;

@@ -14,7 +14,8 @@
 //	INVALIDATED  holder -> home
 //	PINNED       holder -> home      the page is in use for I/O and cannot leave
 //	DEMOTED      holder -> home      answer to a FORWARD to nobody
-//	RELEASE      home -> holder      the receiver has confirmed: drop the frozen copy
+//	RELEASE      home -> holder      the receiver has confirmed: drop the frozen copy, or keep it as retained
+//	RELEASED     back: nobody else sees what the receiver wrote before this
 //	RESTORE      home -> holder      the receiver never got it: the frozen copy is the exclusive one again
 //	COPY         home -> holder      make a retained copy at node
 //	RETAIN       holder -> backup    that copy
@@ -37,8 +38,9 @@
 //	PUNCHED      back
 //	CLEAR        home -> all         forget that these were ever written
 //	CLEARED      back
-//	REPORT       any -> home         a copy, or an interrupted request or transaction
+//	REPORT       any -> home         a copy
 //	BITS         any -> home, successor  what of a chunk was ever written
+//	BITS_KNOWN   successor -> home
 //	REPORT_END   any -> home         that was all
 #pragma once
 
@@ -84,14 +86,13 @@ enum class Type : u8 {
     clear,
     cleared,
     pinned,
+    bits_known,
+    released,
     count_,
 };
 
 /// What kind of data a GRANT or DATA stands for.
 enum class Payload : u8 { have, zeros, page, follows, last_ = follows };
-
-/// What a REPORT speaks of.
-enum class Report : u8 { copy, asking, open, last_ = open };
 
 /// What became of a batch at one node.
 enum class Fate : u8 { none, receiving, staged, applied, dropped, last_ = dropped };
@@ -109,7 +110,6 @@ struct Message {
     NodeId node = 0;  ///< third party: requester, target, writer of a batch
     u8 mode = 0;      ///< enum krg_dsm_mode, or enum krg_dsm_state in a REPORT
     Payload payload = Payload::have;
-    Report report = Report::copy;
     Fate fate = Fate::none;
     bool keep = false, initialised = false, dirty = false;
     Errno error = Errno::none;

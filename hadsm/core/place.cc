@@ -55,8 +55,9 @@ void Engine::compute_place(const Key& chunk, const krg_dsm_policy& policy, NodeI
     const u64 name = mix(hash_of(chunk), cfg_.domain);
     for (u32 i = 0; i < members_; i++) {
         NodeId node = member_[i].node;
-        u64 w = mix(name, node) | 1;
-        if (node == policy.affinity) w = ~0ull;
+        // Nodes that leave come after all others: what they know moves while they still answer.
+        u64 w = mix(name, node) >> 1 | 1;
+        if (!member_[i].draining) w = node == policy.affinity ? ~0ull : w | 1ull << 63;
         for (u32 k = 0; k < KRG_DSM_REPLICAS_MAX; k++) {
             if (w <= weight[k]) continue;
             const u64 w2 = weight[k];

@@ -14,15 +14,7 @@ void Engine::punch(const krg_dsm_event& ev) {
     const bool sane = ev.last >= ev.object.index;
     Punch* p = sane && !punch_ ? heap_.make<Punch>() : nullptr;
     if (!p) {
-        OutAction* a = act(KRG_DSM_ACT_DONE);
-        if (!a) {
-            stats_.checks++;
-            return;
-        }
-        a->action.object = ev.object;
-        a->action.token = ev.token;
-        a->action.error = static_cast<s32>(punch_ ? Errno::busy : sane ? Errno::nomem : Errno::io);
-        push(a);
+        done(ev.object, ev.token, punch_ ? Errno::busy : sane ? Errno::nomem : Errno::io);
         return;
     }
     p->token = ev.token;
@@ -42,7 +34,7 @@ void Engine::punch(const krg_dsm_event& ev) {
 /// Asks every home, once what was written before is durable.
 void Engine::punch_more() {
     Punch* p = punch_;
-    if (!p || p->asked || !serving_ || p->upto > batches_done()) return;
+    if (!p || p->asked || !serving_ || transit_ || p->upto > batches_done()) return;
     p->asked = true;
     p->left = 0;
     for (Peer* peer = peers_.first(); peer; peer = peers_.after(peer)) peer->punched = false;

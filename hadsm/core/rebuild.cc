@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // Reports of copies after a view change, and the directory that a home makes of them.
 // The exclusive copy is the truth; without one the newest version that anybody has is.
-// A frozen copy counts only if it is known that its receiver never had it: the receiver
-// still asks, or the old home had not seen the end of the transaction.
+// A frozen copy counts if it is newer than all of them: its receiver never had it, or died
+// before anybody could see what it wrote.
 #include "hadsm/core/engine.hh"
 
 namespace krg::dsm {
@@ -14,7 +14,6 @@ bool Engine::report_some() {
     case Reporting::in_doubt:
         if (in_doubt()) break;
         for (Obj* o = objects_.first(); o; o = objects_.after(o)) report_.push(o->report, o);
-        report_open_ = open_;
         report_chunk_ = chunks_.first();
         report_member_ = 0;
         reporting_ = Reporting::copies;
@@ -23,22 +22,6 @@ bool Engine::report_some() {
         if (Obj* o = report_.first()) {
             report_.remove(o->report);
             if (o->state != KRG_DSM_I) report_copy(*o);
-            if (o->request) report_asking(*o);
-        } else {
-            reporting_ = Reporting::opens;
-        }
-        return true;
-    case Reporting::opens:
-        if (const Open* o = report_open_) {
-            report_open_ = o->next;
-            Message m;
-            m.type = Type::report;
-            m.report = Report::open;
-            m.key = o->key;
-            m.policy = o->policy;
-            m.node = o->node;
-            m.request = o->request;
-            send(home(o->key, o->policy), m);
         } else {
             reporting_ = Reporting::bits;
         }
@@ -46,7 +29,7 @@ bool Engine::report_some() {
     case Reporting::bits:
         if (const Chunk* c = report_chunk_) {
             report_chunk_ = chunks_.after(c);
-            if (c->written) send_bits(*c, home(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy));
+            if (c->written) send_bits(*c, home(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy), false);
         } else {
             reporting_ = Reporting::end;
         }
@@ -67,36 +50,23 @@ bool Engine::report_some() {
 void Engine::report_copy(const Obj& o) {
     Message m;
     m.type = Type::report;
-    m.report = Report::copy;
     m.key = o.key;
     m.policy = o.policy;
     m.mode = o.state;
     m.dirty = o.dirty || o.in_batch;
     m.version = o.version;
     m.rset = o.rset;
-    m.node = o.receiver;
-    m.request = o.receiver_request;
     send(home(o.key, o.policy), m);
 }
 
-void Engine::report_asking(const Obj& o) {
-    Message m;
-    m.type = Type::report;
-    m.report = Report::asking;
-    m.key = o.key;
-    m.policy = o.policy;
-    m.node = cfg_.self;
-    m.request = o.request;
-    send(home(o.key, o.policy), m);
-}
-
-void Engine::send_bits(const Chunk& c, NodeId to) {
+void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
     Message m;
     m.type = Type::bits;
     m.key = Key{c.key.container, c.key.index << KRG_DSM_CHUNK_SHIFT};
     m.policy = c.policy;
     for (u32 i = 0; i < 8; i++) m.bits[i] = c.bits[i];
-    send(to, m);
+    m.keep = answer;
+    if (send(to, m) && answer) pushed_++;
 }
 
 /// After a rebuild: the successors of a chunk learn what was written.
@@ -109,7 +79,7 @@ bool Engine::push_bits() {
     place(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy, p);
     if (p[0] != cfg_.self) return true;
     const u32 n = holders_of_bits(c->policy);
-    for (u32 i = 1; i < n; i++) send_bits(*c, p[i]);
+    for (u32 i = 1; i < n; i++) send_bits(*c, p[i], true);
     return true;
 }
 
@@ -126,6 +96,15 @@ void Engine::on_bits(NodeId from, const Message& m) {
         c->bits[i] |= m.bits[i];
         c->written = c->written || m.bits[i];
     }
+    if (!m.keep) return;
+    Message r;
+    r.type = Type::bits_known;
+    send(from, r);
+}
+
+void Engine::on_bits_known() {
+    if (pushed_) pushed_--;
+    if (draining_) drain();
 }
 
 void Engine::on_report(NodeId from, const Message& m) {
@@ -133,7 +112,7 @@ void Engine::on_report(NodeId from, const Message& m) {
         impossible(from);
         return;
     }
-    if (m.report != Report::copy || m.mode == KRG_DSM_F) {
+    if (m.mode == KRG_DSM_F) {
         add_note(from, m);
         return;
     }
@@ -193,10 +172,7 @@ void Engine::add_note(NodeId from, const Message& m) {
     }
     n->key = m.key;
     n->policy = m.policy;
-    n->report = m.report;
     n->from = from;
-    n->node = m.node;
-    n->request = m.request;
     n->version = m.version;
     n->next = notes_;
     notes_ = n;
@@ -245,13 +221,8 @@ void Engine::on_report_end(NodeId from) {
 /// All have reported: this home answers again.
 void Engine::finish_rebuild() {
     home_serving_ = true;
-    for (const Note* n = notes_; n; n = n->next)
-        if (n->report == Report::copy) judge_frozen(*n);
+    for (const Note* n = notes_; n; n = n->next) judge_frozen(*n);
     free_notes();
-    while (Open* o = open_) {
-        open_ = o->next;
-        heap_.drop(o);
-    }
     for (Entry* e = entries_.first(); e; e = entries_.after(e)) {
         const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
         const bool lacks = have && have < copies_needed(e->policy) && (e->exclusive || !e->version.zero());
@@ -273,28 +244,33 @@ void Engine::finish_rebuild() {
 }
 
 void Engine::judge_frozen(const Note& n) {
-    bool never_received = KRG_DSM_MUTANT(FrozenTrusted);
-    for (const Note* o = notes_; o; o = o->next)
-        if (o->report != Report::copy && o->key == n.key && o->node == n.node && o->request == n.request) never_received = true;
     Entry* e = entry(n.key, n.policy);
-    const bool newest = e && !e->exclusive && (!copies(*e) || n.version > e->version);
-    Message m;
-    m.key = n.key;
-    m.policy = n.policy;
-    if (!e || !newest || !never_received || !make_room(*e) || !e->stale.reserve(heap_, e->sharers.count() + 2)) {
-        if (!e) stats_.checks++;
-        m.type = Type::release;
-        send(n.from, m);
+    if (!e || !make_room(*e) || !e->stale.reserve(heap_, e->sharers.count() + 2)) {
+        reset(n.from, KRG_DSM_R_MEMORY);
         return;
     }
-    for (u32 i = 0; i < e->sharers.count(); i++) e->stale.add(e->sharers.at(i));
-    e->sharers.clear();
-    e->exclusive = true;
-    e->writer = n.from;
-    e->version = n.version;
+    Message m;
     m.type = Type::restore;
-    for (u32 i = 0; i < e->retained.count() && m.rset.count < Rset::max; i++) m.rset.add(e->retained.at(i));
-    send(n.from, m);
+    m.key = n.key;
+    m.policy = n.policy;
+    const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
+    if (!e->exclusive && (!have || n.version > e->version)) {
+        for (u32 i = 0; i < e->sharers.count(); i++) e->stale.add(e->sharers.at(i));
+        e->sharers.clear();
+        e->exclusive = true;
+        e->writer = n.from;
+        e->version = n.version;
+        for (u32 i = 0; i < e->retained.count() && m.rset.count < Rset::max; i++) m.rset.add(e->retained.at(i));
+        send(n.from, m);
+    } else if (!e->exclusive && n.version == e->version && have < copies_needed(e->policy)) {
+        e->retained.add(n.from);  // a copy like the others, and needed
+        m.keep = true;
+        send(n.from, m);
+    } else if (e->exclusive && n.version == e->version && have < copies_needed(e->policy) && !e->retained.has(n.from)) {
+        e->stale.add(n.from);  // dropped when there are enough others
+    } else {
+        e->frozen.add(n.from);
+    }
 }
 
 /// Keeps a request until this home can answer.

@@ -60,6 +60,7 @@ void Engine::stop_epoch(u64 old_epoch) {
     rebuild_short_ = false;
     resolve_at_ = report_again_at_ = never;
     push_chunk_ = nullptr;
+    pushed_ = 0;
     reset_at_ = never;
     free_notes();
     for (Parked* p = early_; p;) {
@@ -93,19 +94,9 @@ void Engine::abort_requests(u64 old_epoch) {
     }
 }
 
-/// The directory is rebuilt from the holders. What is remembered of it: whose transactions were not closed.
+/// The directory is rebuilt from the holders.
 void Engine::abort_directory() {
     while (Entry* e = entries_.first()) {
-        if (e->phase == Phase::closing && e->current.type == Type::get) {
-            if (Open* o = heap_.make<Open>()) {
-                o->key = e->key;
-                o->policy = e->policy;
-                o->node = e->current.node;
-                o->request = e->current.request;
-                o->next = open_;
-                open_ = o;
-            }
-        }
         while (Want* w = e->queue) {
             e->queue = w->next;
             heap_.drop(w);
@@ -114,6 +105,7 @@ void Engine::abort_directory() {
         e->sharers.release(heap_);
         e->retained.release(heap_);
         e->stale.release(heap_);
+        e->frozen.release(heap_);
         entries_.erase(heap_, e);
     }
 }

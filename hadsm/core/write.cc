@@ -6,8 +6,9 @@
 
 namespace krg::dsm {
 
-/// Who keeps the committed version while @writer writes: those that keep it already, then sharers.
-Rset Engine::choose_rset(const Entry& e, NodeId writer) const {
+/// Who keeps the committed version while @writer writes: those that keep it already, then sharers; @source,
+/// which sends the page and freezes its own copy, only if there is nobody else.
+Rset Engine::choose_rset(const Entry& e, NodeId writer, NodeId source) const {
     Rset r;
     const u32 wanted = copies_needed(e.policy) - 1;
     if (e.version.zero()) {
@@ -23,8 +24,9 @@ Rset Engine::choose_rset(const Entry& e, NodeId writer) const {
             for (u32 i = 0; i < set->count() && r.count < wanted; i++) {
                 const NodeId n = set->at(i);
                 const krg_dsm_member* m = member(n);
-                if (n != writer && m && (m->draining != 0) == (leaving != 0)) r.add(n);
+                if (n != writer && n != source && m && (m->draining != 0) == (leaving != 0)) r.add(n);
             }
+    if (source && r.count < wanted) r.add(source);
     return r;
 }
 
@@ -53,14 +55,15 @@ void Engine::write_transaction(Entry& e) {
         e.version = {};
     }
     const bool holds = e.sharers.has(q) || e.retained.has(q);
-    if (!e.version.zero() && copies(e) - holds < wanted && !e.copy_failed) {
+    // Until the requester has confirmed, its copy does not count: the source's frozen one does.
+    if (!e.version.zero() && copies(e) < wanted + 1 && !e.copy_failed) {
         if (const NodeId b = pick_backup(q, &e, {})) {
             start_copy(e, holder_for(e, 0), b);
             return;
         }
     }
-    e.rset = choose_rset(e, q);
     e.source = holds || e.version.zero() ? 0 : holder_for(e, q);
+    e.rset = choose_rset(e, q, e.source);
     e.phase = Phase::invalidating;
     invalidate_others(e, q, e.source);
     if (!e.acks || KRG_DSM_MUTANT(GrantBeforeAcks)) grant_write(e);
@@ -109,7 +112,7 @@ void Engine::invalidations_over(Entry& e) {
         e.was_pinned = false;
         continue_transaction(e);  // asks those again who could not
     } else if (e.was_pinned) {
-        if (e.source && !e.sharers.has(e.source) && !e.retained.has(e.source)) release(e, e.source);
+        if (e.source && !e.sharers.has(e.source) && !e.retained.has(e.source)) e.frozen.add(e.source);
         need_repair(e);
         refuse(e, Errno::busy);
     } else if (e.current.type == Type::get) {
