@@ -74,7 +74,15 @@ void mount_checkout(const Settings& settings) {
     const std::string& checkout = settings.get("checkout");
     if (checkout.empty()) return;
     make_dirs(below(checkout));
-    mount_or_fail("checkout", below(checkout), "9p", MS_RDONLY | MS_NODEV, checkout_options);
+    if (!settings.enabled("systemd")) {
+        mount_or_fail("checkout", below(checkout), "9p", MS_RDONLY | MS_NODEV, checkout_options);
+        return;
+    }
+    // A root that is writable as a whole: also `make install` in the checkout can be tried.
+    std::string lower = std::string(layers) + "/checkout";
+    mkdir(lower.c_str(), 0755);
+    mount_or_fail("checkout", lower, "9p", MS_RDONLY | MS_NODEV, checkout_options);
+    mount_overlay(lower, below(checkout));
 }
 
 void mount_devices() {
