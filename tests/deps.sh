@@ -15,8 +15,8 @@ set -euo pipefail
 # The groups are read by name, below.
 # shellcheck disable=SC2034
 {
-# kernel modules for 6.1: the compiler of Debian's kernels, the headers
-build=(gcc-12 g++-12 make binutils kmod util-linux linux-headers-amd64)
+# kernel modules for 6.1: the compiler of Debian's kernels, the headers, perl for their kernel-doc
+build=(gcc-12 g++-12 make binutils kmod perl util-linux linux-headers-amd64)
 # and for 6.12, with pahole for BTF. By itself: these headers depend on their kernel, which a machine then starts with
 build612=(linux-headers-6.12-amd64 dwarves)
 # userspace: engines, tools, tests
