@@ -29,8 +29,10 @@ void Engine::start_batch() {
         return;
     }
     batch_retry_at_ = now_ + cfg_.params.retry_us;
+    // Not while a page is on its way out of the page cache: edge_done() comes back here. And not while an object has
+    // fewer backups than it could: its home gives it more, run_set_rset() comes back here.
     for (const Obj* o = dirty_.first(); o; o = dirty_.after(o->dirty_link))
-        if (o->edge) return;  // edge_done() comes back here
+        if (o->edge || o->rset.count + 1u < copies_needed(o->policy)) return;
     const u32 n = static_cast<u32>(dirty_.count());
     Batch* b = heap_.make<Batch>();
     Item* items = b ? static_cast<Item*>(heap_.take(n * sizeof(Item))) : nullptr;

@@ -410,6 +410,7 @@ private:
     void need_repair(Entry& e);
     void set_rset(Entry& e, const Rset& rset);
     void replace_backup(Entry& e, NodeId node, bool leaving);
+    [[nodiscard]] bool widen_rset(Entry& e);
     void on_init(NodeId from, const Message& m);
 
     // punch.cc: ranges that become zeros

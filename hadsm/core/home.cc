@@ -95,6 +95,7 @@ void Engine::begin_transaction(Entry& e) {
 /// The next piece of the current transaction, when the last is done.
 void Engine::continue_transaction(Entry& e) {
     e.phase = Phase::idle;
+    if (e.current.type != Type::set_rset && e.current.type != Type::punch && e.current.node != e.writer && widen_rset(e)) return;
     switch (e.current.type) {
     case Type::get:
         if (e.current.mode == KRG_DSM_WRITE)
@@ -236,6 +237,7 @@ void Engine::on_close(NodeId from, const Message& m) {
         e->retained.remove(from);
         e->version = m.version;
     }
+    if (e->exclusive && e->retained.count() + 1 < copies_needed(e->policy)) e->repair = true;
     finish(*e);
 }
 
@@ -316,18 +318,7 @@ void Engine::evict_transaction(Entry& e) {
 void Engine::repair_transaction(Entry& e) {
     const u32 needed = e.version.zero() && !e.exclusive ? 0 : copies_needed(e.policy);
     if (e.exclusive) {
-        Rset wider;
-        for (u32 i = 0; i < e.retained.count(); i++) wider.add(e.retained.at(i));
-        const u32 had = wider.count;
-        while (wider.count + 1u < needed) {
-            const NodeId b = pick_backup(e.writer, &e, wider);
-            if (!b) break;
-            wider.add(b);
-        }
-        if (wider.count > had && !e.copy_failed) {
-            set_rset(e, wider);
-            return;
-        }
+        if (widen_rset(e)) return;
     } else if (copies(e) && copies(e) < needed && !e.copy_failed) {
         NodeId b = 0;
         for (u32 i = 0; i < e.stale.count() && !b; i++)

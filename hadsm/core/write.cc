@@ -192,14 +192,18 @@ void Engine::on_rset_set(NodeId from, const Message& m) {
         return;
     }
     e->retained.clear();
-    for (u32 i = 0; i < m.rset.count; i++) e->retained.add(m.rset.node[i]);
+    for (u32 i = 0; i < m.rset.count; i++) {
+        e->retained.add(m.rset.node[i]);
+        e->stale.remove(m.rset.node[i]);  // it has the newest now
+    }
     e->version = m.version;
-    if (e->current.type != Type::evict) {
+    if (!e->target) {
         e->copy_failed = true;  // done; do not try for more in this round
+        e->rset = {};
         continue_transaction(*e);
         return;
     }
-    invalidate_one(*e, e->current.node, false, 0);
+    invalidate_one(*e, e->target, false, 0);
     e->phase = Phase::invalidating;
 }
 
@@ -215,7 +219,26 @@ void Engine::replace_backup(Entry& e, NodeId node, bool leaving) {
         refuse(e, Errno::nospc);
         return;
     }
+    e.target = node;
     set_rset(e, r);
+}
+
+/// The writer has fewer backups than there could be: it gets them before anything else, since nothing it has
+/// written may be seen before. True: that is under way.
+bool Engine::widen_rset(Entry& e) {
+    if (!e.exclusive || e.copy_failed) return false;
+    const u32 needed = copies_needed(e.policy);
+    Rset wider;
+    for (u32 i = 0; i < e.retained.count(); i++) wider.add(e.retained.at(i));
+    const u32 had = wider.count;
+    while (wider.count + 1u < needed) {
+        const NodeId b = pick_backup(e.writer, &e, wider);
+        if (!b) break;
+        wider.add(b);
+    }
+    if (wider.count == had) return false;
+    set_rset(e, wider);
+    return true;
 }
 
 void Engine::need_repair(Entry& e) {
