@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kernel/core/mutants.hh"
+#include "tests/sim/dsm/mutants.hh"
 #include "tests/sim/membership/suite.hh"
 
 using namespace krg::sim;
@@ -93,6 +94,7 @@ int replay(const MutantInfo& mutant, u64 seed, bool full) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    if (argc > 1 && std::string(argv[1]) == "dsm") return dsm::mutants(argc - 1, argv + 1);
     CLI::App app{"Switches on seeded bugs of the engine one by one and demands that a checker notices each."};
     app.name("krg-sim mutants");
     u64 first = 1;

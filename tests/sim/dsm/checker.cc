@@ -67,6 +67,7 @@ void Checker::crash(NodeId node, u32 frozen) {
     n.alive = false;
     dead_.push_back({node, n.first, n.writes, n.settled, ~u32{0}});
     for (unsigned i = 0; i < object_.size(); i++) copy_[node][i] = {};
+    for (unsigned i = 0; i < object_.size(); i++) object_[i].forgotten = excused(object_[i], i);
     // A line all of whose upper values belong to the living is certain.
     for (Object& o : object_) {
         if (!o.open) continue;
@@ -271,7 +272,8 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     if (errno_value != -EIO) return;
     if (o.lost) return;
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
-    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas : !o.granted;
+    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && crashes_since_calm_ < o.promise.replicas
+                                          : !o.granted;
     if (plain)
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which nothing was ever {}", node, object,
                                        o.promise.durable ? "committed" : "written"));
@@ -279,6 +281,7 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which {} nodes keep {} or later", node, object,
                                        holders(object), name_of(o.line.front())));
     o.lost = true;
+    o.forgotten = false;
     o.need = 0;
 }
 

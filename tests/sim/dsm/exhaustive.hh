@@ -17,7 +17,8 @@ struct ExhaustiveOptions {
     u64 max_states = 20000000;  ///< of one world
     u64 seconds = 100;          ///< of real time for all worlds
     std::string only;           ///< the name of one world
-    bool list = false, trace = false;
+    u32 overlook = 0;
+    bool list = false;
 };
 
 void add_options(CLI::App& app, ExhaustiveOptions& options);
