@@ -95,7 +95,8 @@ void Engine::begin_transaction(Entry& e) {
 /// The next piece of the current transaction, when the last is done.
 void Engine::continue_transaction(Entry& e) {
     e.phase = Phase::idle;
-    if (e.current.type != Type::set_rset && e.current.type != Type::punch && e.current.node != e.writer && widen_rset(e)) return;
+    const bool own = e.current.type == Type::get && e.current.node == e.writer;
+    if ((e.current.type == Type::get || e.current.type == Type::evict) && !own && widen_rset(e)) return;
     switch (e.current.type) {
     case Type::get:
         if (e.current.mode == KRG_DSM_WRITE)

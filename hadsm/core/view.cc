@@ -163,7 +163,12 @@ void Engine::begin_epoch() {
     resolve_all();
     punch_again();
     reporting_ = Reporting::in_doubt;
-    for (Obj* o = objects_.first(); o; o = objects_.after(o)) ready(*o);
+    for (Obj* o = objects_.first(); o; o = objects_.after(o)) {
+        // What was committed to fewer nodes than there are now counts as not committed.
+        if (o->state == KRG_DSM_X && durable(o->policy) && !o->version.zero() && o->rset.count + 1u < copies_needed(o->policy))
+            set_dirty(*o);
+        ready(*o);
+    }
 }
 
 /// A node that is alone has lost a message to itself: its own epoch begins once more.
