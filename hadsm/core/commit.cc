@@ -117,7 +117,7 @@ void Engine::snapshot_done(const krg_dsm_event& ev) {
         if (!b->aborted) {
             items_back(*b);
             batch_retry_at_ = now_ + cfg_.params.retry_us;
-            batch_wanted_ = true;
+            wait_longer();
         }
         drop_items(*b);
         dispose(b);
@@ -266,8 +266,7 @@ void Engine::batch_failed(Batch& b) {
     staging_ = nullptr;
     batch_wanted_ = true;
     batch_retry_at_ = now_ + cfg_.params.retry_us;
-    for (SyncWaiter* s = syncs_; s; s = s->next) s->upto = next_batch_ + 1;
-    if (punch_) punch_->upto = next_batch_ + 1;
+    wait_longer();
     b.fate = Fate::dropped;
     send_decision(b);
 }
@@ -357,6 +356,13 @@ void Engine::sync(const krg_dsm_event& ev) {
         start_batch();
     }
     sync_check();
+}
+
+/// What was in a batch is dirty again: whoever waits, waits for the next one.
+void Engine::wait_longer() {
+    batch_wanted_ = true;
+    for (SyncWaiter* s = syncs_; s; s = s->next) s->upto = next_batch_ + 1;
+    if (punch_) punch_->upto = next_batch_ + 1;
 }
 
 /// All batches below this number are over; any number when nothing is dirty or under way.

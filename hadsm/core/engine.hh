@@ -453,6 +453,7 @@ private:
     void free_batch(Batch& b);
     void sync(const krg_dsm_event& ev);
     void sync_check();
+    void wait_longer();
     [[nodiscard]] u64 batches_done() const;
     [[nodiscard]] Batch* batch(u64 id) const;
 

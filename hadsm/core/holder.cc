@@ -332,7 +332,10 @@ void Engine::on_restore(const Message& m) {
     o->state = m.keep ? KRG_DSM_R : KRG_DSM_X;
     if (!m.keep) {
         o->rset = m.rset;
-        if (durable(o->policy)) set_dirty(*o);
+        if (durable(o->policy)) {
+            set_dirty(*o);
+            if (o->in_transit) wait_longer();
+        }
     }
     arrived(*o);
 }

@@ -114,9 +114,7 @@ void Engine::abort_batches() {
     if (snapshot_ && !snapshot_->aborted) {
         snapshot_->aborted = true;  // freed when the edge is done with it
         items_back(*snapshot_);
-        batch_wanted_ = true;
-        for (SyncWaiter* s = syncs_; s; s = s->next) s->upto = next_batch_ + 1;
-        if (punch_) punch_->upto = next_batch_ + 1;
+        wait_longer();
     }
     if (staging_) batch_failed(*staging_);
     for (Part* p = parts_.first(); p;) {
