@@ -358,6 +358,7 @@ private:
     void run_set_rset(Obj& o);
     [[nodiscard]] bool quieten(Obj& o, bool unmap);
     [[nodiscard]] bool may_leave(Obj& o);
+    [[nodiscard]] bool widened();
     [[nodiscard]] bool direct(const Obj& o) const;
     void hand_over(Obj& o);
     void send_page(Obj& o, NodeId to, Message& m);
@@ -551,6 +552,7 @@ private:
     u64 next_batch_ = 1;
     u32 transit_ = 0;  // objects in_transit
     bool batch_wanted_ = false;
+    bool widening_ = false;  // some dirty object may have fewer backups than there could be
     Us batch_retry_at_ = 0, commit_at_ = never;
     SyncWaiter* syncs_ = nullptr;
     Punch* punch_ = nullptr;                        // wanted by this node

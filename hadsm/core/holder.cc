@@ -135,8 +135,28 @@ bool Engine::may_leave(Obj& o) {
     return false;
 }
 
+/// After a view change: every object that has fewer backups than it could has been given more, and committed.
+/// Until then nothing that this node wrote may be seen by more nodes than have seen it.
+bool Engine::widened() {
+    if (!widening_) return true;
+    for (const Obj* o = dirty_.first(); o; o = dirty_.after(o->dirty_link))
+        if (o->rset.count + 1u < copies_needed(o->policy)) return false;
+    if (snapshot_ || staging_) return false;
+    if (!dirty_.empty()) {
+        batch_wanted_ = true;
+        start_batch();
+        return false;
+    }
+    widening_ = false;
+    return true;
+}
+
 void Engine::run_forward(Obj& o) {
     const bool write = o.command.mode == KRG_DSM_WRITE;
+    if (durable(o.policy) && !widened()) {
+        arm(o, now_ + cfg_.params.retry_us);
+        return;
+    }
     if (o.state == KRG_DSM_X) {
         if (now_ < o.hold_until) {
             arm(o, o.hold_until);

@@ -163,8 +163,10 @@ void Engine::begin_epoch() {
     reporting_ = Reporting::in_doubt;
     for (Obj* o = objects_.first(); o; o = objects_.after(o)) {
         // What was committed to fewer nodes than there are now counts as not committed.
-        if (o->state == KRG_DSM_X && durable(o->policy) && !o->version.zero() && o->rset.count + 1u < copies_needed(o->policy))
+        if (o->state == KRG_DSM_X && durable(o->policy) && !o->version.zero() && o->rset.count + 1u < copies_needed(o->policy)) {
             set_dirty(*o);
+            batch_wanted_ = widening_ = true;
+        }
         ready(*o);
     }
 }
