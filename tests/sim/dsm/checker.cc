@@ -131,6 +131,13 @@ void Checker::raise_floor(unsigned object, std::size_t to) {
     o.judge = true;
 }
 
+/// The first write of the life that wrote @p v.
+u32 Checker::life_of(Value v) const {
+    for (const Dead& d : dead_)
+        if (d.node == writer_of(v) && nth_of(v) >= d.first && nth_of(v) <= d.last) return d.first;
+    return node_[writer_of(v)].first;
+}
+
 /// Somebody else has seen @p v: it must survive, and in durable containers all that its writer wrote before.
 void Checker::visible(unsigned object, Value v) {
     Object& seen = object_[object];
@@ -140,12 +147,13 @@ void Checker::visible(unsigned object, Value v) {
         raise_floor(object, static_cast<std::size_t>(at));
         return;
     }
+    const u32 first = life_of(v);
     for (unsigned i = 0; i < object_.size(); i++) {
         Object& o = object_[i];
-        if (!o.promise.durable) continue;
+        if (!o.promise.durable || o.lost) continue;
         std::size_t to = i == object ? static_cast<std::size_t>(at) : 0;
         for (std::size_t p = o.line.size(); p-- > to + 1;)
-            if (writer_of(o.line[p]) == writer_of(v) && nth_of(o.line[p]) <= nth_of(v)) {
+            if (writer_of(o.line[p]) == writer_of(v) && nth_of(o.line[p]) <= nth_of(v) && nth_of(o.line[p]) >= first) {
                 to = p;
                 break;
             }
@@ -193,14 +201,17 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
 
 void Checker::calm() {
     for (unsigned i = 0; i < object_.size(); i++) object_[i].forgotten = excused(object_[i], i);
+    if (crashes_since_calm_ != 0)
+        for (Object& o : object_) o.judge = true;
     crashes_since_calm_ = 0;
     able_low_ = able_;
 }
 
 /// Only when everybody who knows what was ever written may have died in one go: then zeros cannot be told from loss.
 bool Checker::excused(const Object& o, unsigned object) const {
+    if (o.forgotten) return true;
     const u32 keepers = std::min(std::max<u32>(2, o.promise.replicas), able_low_);
-    if (crashes_since_calm_ < keepers && !o.forgotten) return false;
+    if (crashes_since_calm_ < keepers) return false;
     for (NodeId n = 1; n <= nodes_; n++)
         if (node_[n].alive && copy_[n][object].bit) return false;
     return true;
@@ -297,10 +308,11 @@ void Checker::kept(NodeId node, unsigned object, std::span<const Value> values) 
     o.judge = true;
 }
 
-void Checker::state(NodeId node, unsigned object, u8 state, u64 epoch) {
+void Checker::state(NodeId node, unsigned object, u8 state, u64 epoch, bool staged) {
     Copy& c = copy_[node][object];
-    if (c.state == state && c.epoch == epoch) return;
+    if (c.state == state && c.epoch == epoch && c.staged == staged) return;
     c.state = state;
+    c.staged = staged;
     c.epoch = epoch;
     object_[object].judge = true;
 }
@@ -323,6 +335,13 @@ bool Checker::holds(NodeId node, unsigned object) const {
 unsigned Checker::holders(unsigned object) const {
     unsigned count = 0;
     for (NodeId n = 1; n <= nodes_; n++) count += holds(n, object) ? 1 : 0;
+    return count;
+}
+
+/// Without those whose copy may only be part of a batch that is not complete.
+unsigned Checker::firm_holders(unsigned object) const {
+    unsigned count = 0;
+    for (NodeId n = 1; n <= nodes_; n++) count += !copy_[n][object].staged && holds(n, object) ? 1 : 0;
     return count;
 }
 
@@ -364,12 +383,13 @@ void Checker::judge_copies(unsigned object) {
     Object& o = object_[object];
     if (o.line.front() == zeros || o.lost) return;
     const unsigned count = holders(object);
-    if (count >= target(o)) {
+    // What a dead home had begun may still take copies away: only a repaired cluster owes the full number again.
+    if (crashes_since_calm_ == 0 && firm_holders(object) >= target(o)) {
         o.need = o.level = target(o);
         o.graves.clear();
         return;
     }
-    if (count + spare_ < o.need)
+    if (count + spare_ < o.need && (o.promise.durable || crashes_since_calm_ == 0))
         fail("durability", fmt::format("object {}: {} or later must be on {} nodes and is on {}", object, name_of(o.line.front()),
                                        o.need, count));
 }

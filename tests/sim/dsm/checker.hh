@@ -57,7 +57,7 @@ public:
 
     // What the edge keeps for the engine, and what the engine says.
     void kept(NodeId node, unsigned object, std::span<const Value> values);
-    void state(NodeId node, unsigned object, u8 state, u64 epoch);
+    void state(NodeId node, unsigned object, u8 state, u64 epoch, bool staged = false);
     /// The engine of the writer names so many nodes beside itself that hold the committed version.
     void claims(unsigned object, unsigned others);
     void knows_bit(NodeId node, unsigned object, bool initialised);
@@ -95,7 +95,7 @@ private:
         Value best = zeros;  ///< newest of those kept for the engine, by place in the line
         u8 state = 0;
         u64 epoch = 0;
-        bool bit = false;
+        bool bit = false, staged = false;
         std::vector<Value> kept;
     };
     struct Node {
@@ -120,6 +120,8 @@ private:
     void determine(unsigned object, std::size_t at);
     [[nodiscard]] bool holds(NodeId node, unsigned object) const;
     [[nodiscard]] unsigned holders(unsigned object) const;
+    [[nodiscard]] unsigned firm_holders(unsigned object) const;
+    [[nodiscard]] u32 life_of(Value v) const;
     [[nodiscard]] bool newest_somewhere(unsigned object) const;
     [[nodiscard]] u32 target(const Object& o) const { return std::min(o.promise.replicas, able_); }
     [[nodiscard]] bool excused(const Object& o, unsigned object) const;

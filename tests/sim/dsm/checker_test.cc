@@ -123,6 +123,7 @@ TEST(DsmChecker, CrashesAreDeductedAndRepairsDemandedAgain) {
     (*h).crash(1, 0);
     EXPECT_EQ(h.rule(), "");
     h.keeps(3, 0, {v});
+    (*h).calm();
     h.judge();
     h.keeps(3, 0, {});
     EXPECT_EQ(h.rule(), "durability");

@@ -28,12 +28,23 @@ struct Cli {
     bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false, shorten = false;
 };
 
+/// The first and the last of it, when there is more.
+void print_trace(const Trace& trace, std::size_t most) {
+    const auto& lines = trace.lines();
+    for (std::size_t i = 0; i < lines.size(); i++) {
+        if (lines.size() > most && i >= most / 2 && i < lines.size() - most / 2) {
+            if (i == most / 2) fmt::print("      ... {} lines ...\n", lines.size() - most);
+            continue;
+        }
+        fmt::print("{:>9} {:<3} {}\n", lines[i].at, lines[i].node != 0 ? fmt::format("n{}", lines[i].node) : "", lines[i].text);
+    }
+}
+
 void print_moves(const Setup& setup, const std::vector<Move>& moves) {
     fmt::print("{}", describe(setup));
     Trace trace;
     const RunOutcome out = run_moves(setup, moves, &trace);
-    for (const auto& line : trace.lines())
-        fmt::print("{:>9} {:<3} {}\n", line.at, line.node != 0 ? fmt::format("n{}", line.node) : "", line.text);
+    print_trace(trace, 400);
     if (out.broken) fmt::print("{}: {}\n", out.broken.rule, out.broken.text);
     std::fflush(stdout);
 }
@@ -63,8 +74,7 @@ int replay(const Cli& cli) {
     std::fflush(stdout);
     Trace trace;
     const RunOutcome out = run_seed(setup, cli.quiet ? nullptr : &trace);
-    for (const auto& line : trace.lines())
-        fmt::print("{:>9} {:<3} {}\n", line.at, line.node != 0 ? fmt::format("n{}", line.node) : "", line.text);
+    print_trace(trace, trace.lines().size());
     const OneRun row = one_run(cli.seed, cli.verify);
     BatchTotals totals;
     for (unsigned i = 0; i < batch_counters; i++) totals.sum[i] = totals.max[i] = totals.min[i] = row.value[i];

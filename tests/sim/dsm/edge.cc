@@ -486,7 +486,7 @@ void Edge::look() {
         checker_.kept(id_, o, values);
         krg_dsm_copy copy{};
         krg_dsm_inspect(engine_, &setup_.objects[o], &copy);
-        checker_.state(id_, o, copy.state, s_.epoch);
+        checker_.state(id_, o, copy.state, s_.epoch, copy.staged != 0);
         checker_.knows_bit(id_, o, copy.initialised != 0);
         if (copy.state == KRG_DSM_X && copy.staged == 0) {
             unsigned others = 0;
