@@ -138,7 +138,7 @@ struct Entry {
     Phase phase = Phase::idle;
     Want current;
     NodeId source = 0, target = 0;
-    bool copy_failed = false, was_pinned = false;
+    bool copy_failed = false, was_pinned = false, widened = false;
     u32 acks = 0;
     Rset rset{};
     Want *queue = nullptr, *last = nullptr;

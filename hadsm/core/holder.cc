@@ -274,6 +274,10 @@ void Engine::run_copy(Obj& o) {
         impossible(c.home);
         return;
     }
+    if (durable(o.policy) && !widened()) {
+        arm(o, now_ + cfg_.params.retry_us);
+        return;
+    }
     Message m;
     m.type = Type::retain;
     m.key = o.key;

@@ -81,7 +81,7 @@ bool Engine::make_room(Entry& e) {
 }
 
 void Engine::begin_transaction(Entry& e) {
-    e.copy_failed = e.was_pinned = false;
+    e.copy_failed = e.was_pinned = e.widened = false;
     e.source = e.target = 0;
     e.acks = 0;
     e.rset = {};

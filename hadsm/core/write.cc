@@ -198,7 +198,7 @@ void Engine::on_rset_set(NodeId from, const Message& m) {
     }
     e->version = m.version;
     if (!e->target) {
-        e->copy_failed = true;  // done; do not try for more in this round
+        e->widened = true;  // once a transaction is enough
         e->rset = {};
         continue_transaction(*e);
         return;
@@ -226,7 +226,7 @@ void Engine::replace_backup(Entry& e, NodeId node, bool leaving) {
 /// The writer has fewer backups than there could be: it gets them before anything else, since nothing it has
 /// written may be seen before. True: that is under way.
 bool Engine::widen_rset(Entry& e) {
-    if (!e.exclusive || e.copy_failed) return false;
+    if (!e.exclusive || e.widened) return false;
     const u32 needed = copies_needed(e.policy);
     Rset wider;
     for (u32 i = 0; i < e.retained.count(); i++) wider.add(e.retained.at(i));
