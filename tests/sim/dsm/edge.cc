@@ -488,7 +488,7 @@ void Edge::look() {
         krg_dsm_inspect(engine_, &setup_.objects[o], &copy);
         checker_.state(id_, o, copy.state, s_.epoch, copy.staged != 0);
         checker_.knows_bit(id_, o, copy.initialised != 0);
-        if (copy.state == KRG_DSM_X && copy.staged == 0) {
+        if (copy.state == KRG_DSM_X && copy.staged == 0 && copy.dirty == 0) {
             unsigned others = 0;
             for (u16 n : copy.retained_at) others += n != 0 ? 1 : 0;
             checker_.claims(o, others);
