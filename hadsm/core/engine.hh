@@ -138,7 +138,7 @@ struct Entry {
     Phase phase = Phase::idle;
     Want current;
     NodeId source = 0, target = 0;
-    bool copy_failed = false, was_pinned = false, widened = false;
+    bool copy_failed = false, was_pinned = false, widened = false, mended = false, mending = false;
     u32 acks = 0;
     Rset rset{};
     Want *queue = nullptr, *last = nullptr;
@@ -412,6 +412,7 @@ private:
     void set_rset(Entry& e, const Rset& rset);
     void replace_backup(Entry& e, NodeId node, bool leaving);
     [[nodiscard]] bool widen_rset(Entry& e);
+    [[nodiscard]] bool mend(Entry& e);
     void on_init(NodeId from, const Message& m);
 
     // punch.cc: ranges that become zeros

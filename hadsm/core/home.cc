@@ -81,7 +81,7 @@ bool Engine::make_room(Entry& e) {
 }
 
 void Engine::begin_transaction(Entry& e) {
-    e.copy_failed = e.was_pinned = e.widened = false;
+    e.copy_failed = e.was_pinned = e.widened = e.mended = false;
     e.source = e.target = 0;
     e.acks = 0;
     e.rset = {};
@@ -96,7 +96,7 @@ void Engine::begin_transaction(Entry& e) {
 void Engine::continue_transaction(Entry& e) {
     e.phase = Phase::idle;
     const bool own = e.current.type == Type::get && e.current.node == e.writer;
-    if ((e.current.type == Type::get || e.current.type == Type::evict) && !own && widen_rset(e)) return;
+    if ((e.current.type == Type::get || e.current.type == Type::evict) && !own && mend(e)) return;
     switch (e.current.type) {
     case Type::get:
         if (e.current.mode == KRG_DSM_WRITE)
@@ -317,23 +317,13 @@ void Engine::evict_transaction(Entry& e) {
 
 /// Fewer copies than promised, or older ones still about: what recovery and joining leave to do.
 void Engine::repair_transaction(Entry& e) {
+    if (mend(e)) return;
     const u32 needed = e.version.zero() && !e.exclusive ? 0 : copies_needed(e.policy);
-    if (e.exclusive) {
-        if (widen_rset(e)) return;
-    } else if (copies(e) && copies(e) < needed && !e.copy_failed) {
-        NodeId b = 0;
-        for (u32 i = 0; i < e.stale.count() && !b; i++)
-            if (const krg_dsm_member* m = member(e.stale.at(i)); m && !m->draining) b = e.stale.at(i);
-        if (!b) b = pick_backup(0, &e, {});
-        if (b) {
+    if (!e.exclusive && copies(e) && copies(e) < needed && !e.copy_failed) {
+        if (const NodeId b = pick_backup(0, &e, {})) {
             start_copy(e, holder_for(e, 0), b);
             return;
         }
-    }
-    if (e.stale.count()) {
-        for (u32 i = 0; i < e.stale.count(); i++) invalidate_one(e, e.stale.at(i), false, 0);
-        e.phase = Phase::invalidating;
-        return;
     }
     finish(e);
 }

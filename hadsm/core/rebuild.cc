@@ -266,8 +266,10 @@ void Engine::judge_frozen(const Note& n) {
         e->retained.add(n.from);  // a copy like the others, and needed
         m.keep = true;
         send(n.from, m);
-    } else if (e->exclusive && n.version == e->version && have < copies_needed(e->policy) && !e->retained.has(n.from)) {
-        e->stale.add(n.from);  // dropped when there are enough others
+    } else if (e->exclusive && have < copies_needed(e->policy) && !e->retained.has(n.from)) {
+        e->stale.add(n.from);  // better than nothing until there are enough others
+        m.keep = true;
+        send(n.from, m);
     } else {
         e->frozen.add(n.from);
     }

@@ -108,7 +108,10 @@ void Engine::on_invalidated(NodeId from, const Message& m) {
 
 /// Everybody has answered.
 void Engine::invalidations_over(Entry& e) {
-    if (e.current.type == Type::punch) {
+    if (e.mending) {
+        e.mending = e.was_pinned = false;
+        continue_transaction(e);
+    } else if (e.current.type == Type::punch) {
         e.was_pinned = false;
         continue_transaction(e);  // asks those again who could not
     } else if (e.was_pinned) {
@@ -238,6 +241,28 @@ bool Engine::widen_rset(Entry& e) {
     }
     if (wider.count == had) return false;
     set_rset(e, wider);
+    return true;
+}
+
+/// What recovery has left to do before others may use the object: a writer's backups, and no older copies, which
+/// could be taken for the newest one day. True: something of it is under way.
+bool Engine::mend(Entry& e) {
+    if (widen_rset(e)) return true;
+    if (e.stale.empty() || e.mended) return false;
+    if (!e.exclusive && copies(e) < copies_needed(e.policy) && !e.copy_failed) {
+        NodeId b = 0;
+        for (u32 i = 0; i < e.stale.count() && !b; i++)
+            if (const krg_dsm_member* m = member(e.stale.at(i)); m && !m->draining) b = e.stale.at(i);
+        if (!b) b = pick_backup(0, &e, {});
+        if (b) {
+            start_copy(e, holder_for(e, 0), b);
+            return true;
+        }
+    }
+    e.mended = true;
+    for (u32 i = 0; i < e.stale.count(); i++) invalidate_one(e, e.stale.at(i), false, 0);
+    e.phase = Phase::invalidating;
+    e.mending = true;
     return true;
 }
 
