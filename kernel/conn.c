@@ -132,11 +132,58 @@ static const struct krg_tconn_cb conn_cb = {
 
 /* ---- receiving ---- */
 
-/* 0: c->rx_msg is the header of the next message. -EAGAIN: there is none. */
-static int conn_read_header(struct krg_conn *c)
+/*
+ * Where the first bytes of the next message go: its header to rx_small; its payload
+ * to where @call, whose caller reads, wants its answer, because that is what comes
+ * next most of the time. What is more than an answer could be goes to rx_small, to
+ * the place in it where it would be anyway. Returns the number of pieces.
+ */
+static size_t conn_rx_vec(struct krg_conn *c, const struct krg_call *call, u32 room,
+			  struct kvec *vec)
+{
+	u32 left = room - sizeof(c->rx_small.hdr), at;
+	size_t i, n = 0;
+
+	vec[n].iov_base = &c->rx_small.hdr;
+	vec[n++].iov_len = sizeof(c->rx_small.hdr);
+	for (i = 0; call && i < call->reply_nr && left; i++) {
+		vec[n].iov_base = call->reply[i].iov_base;
+		vec[n].iov_len = min_t(size_t, call->reply[i].iov_len, left);
+		left -= vec[n++].iov_len;
+	}
+	at = room - sizeof(c->rx_small.hdr) - left;
+	vec[n].iov_base = c->rx_small.data + at;
+	vec[n].iov_len = left;
+	return left ? n + 1 : n;
+}
+
+/* It is not what @call waits for: to rx_small with it. */
+static void conn_rx_move(struct krg_conn *c, const struct krg_call *call)
+{
+	u32 at = 0, now;
+	size_t i;
+
+	for (i = 0; i < call->reply_nr && at < c->rx_have; i++) {
+		now = min_t(size_t, call->reply[i].iov_len, c->rx_have - at);
+		memcpy(c->rx_small.data + at, call->reply[i].iov_base, now);
+		at += now;
+	}
+}
+
+static bool conn_is_answer(const struct krg_wire_msg *m, const struct krg_call *call)
+{
+	return m->flags & KRG_WIRE_F_REPLY && m->request == call->request &&
+	       m->type == call->type && !m->status && m->length <= call->reply_max;
+}
+
+/*
+ * 0: c->rx_msg is the header of the next message. -EAGAIN: there is none. @call: the
+ * one whose caller reads, or NULL.
+ */
+static int conn_read_header(struct krg_conn *c, const struct krg_call *call)
 {
 	u32 room = c->class == KRG_CLASS_BULK ? KRG_RX_HEAD : sizeof(c->rx_small);
-	struct kvec vec = { .iov_base = &c->rx_small, .iov_len = room };
+	struct kvec vec[KRG_RPC_VEC_MAX + 2] krg_uninitialized;
 	struct krg_wire_msg *m = &c->rx_msg;
 	bool end;
 	int ret, err;
@@ -144,7 +191,7 @@ static int conn_read_header(struct krg_conn *c)
 	/* Asked after every message: much cheaper than a receive that finds nothing. */
 	if (!krg_transport->readable(c->tc))
 		return -EAGAIN;
-	ret = krg_transport->recv(c->tc, &vec, 1, room, false, &end);
+	ret = krg_transport->recv(c->tc, vec, conn_rx_vec(c, call, room, vec), room, false, &end);
 	if (ret == -EAGAIN)
 		return -EAGAIN;
 	if (ret <= 0)
@@ -160,6 +207,9 @@ static int conn_read_header(struct krg_conn *c)
 		return -EBADMSG;
 	c->rx_seq = m->seq;
 	c->rx_ended = end;
+	c->rx_placed = call && conn_is_answer(m, call);
+	if (call && !c->rx_placed)
+		conn_rx_move(c, call);
 	c->rx_pending = true;
 	krg_stats_rx(c->session->node, m->type, m->length);
 	trace_krg_message(c->session->node, c->class, m, false);
@@ -177,7 +227,8 @@ int krg_conn_payload(struct krg_conn *c, const struct kvec *vec, size_t nr)
 	for (i = 0; i < nr; i++) {
 		u32 now = min_t(size_t, have - from, vec[i].iov_len);
 
-		memcpy(vec[i].iov_base, c->rx_small.data + from, now);
+		if (!c->rx_placed)
+			memcpy(vec[i].iov_base, c->rx_small.data + from, now);
 		from += now;
 		if (now == vec[i].iov_len)
 			continue;
@@ -211,15 +262,16 @@ int krg_conn_skip_payload(struct krg_conn *c)
 /*
  * One message. 0: done. 1: it is for the service thread (callers only). -EAGAIN:
  * there is none. -EBUSY: it cannot be taken now. Others: the session is over.
+ * @caller: the call whose caller reads; NULL for the service thread.
  */
-static int conn_receive(struct krg_conn *c, bool caller)
+static int conn_receive(struct krg_conn *c, const struct krg_call *caller)
 {
 	int err;
 
 	if (krg_session_dead(c->session))
 		return -ECONNRESET;
 	if (!c->rx_pending) {
-		err = conn_read_header(c);
+		err = conn_read_header(c, caller);
 		if (err)
 			return err;
 	}
@@ -254,7 +306,7 @@ void krg_conn_service(struct krg_conn *c, unsigned int budget)
 	do {
 		ret = krg_session_dead(c->session) ? -ECONNRESET : krg_rpc_unpark(c);
 		if (!ret)
-			ret = conn_receive(c, false);
+			ret = conn_receive(c, NULL);
 	} while (!ret && --budget);
 
 	if (ret == -EBUSY)
@@ -303,7 +355,7 @@ static void conn_lead(struct krg_conn *c, struct krg_call *call, unsigned long d
 
 	for (;;) {
 		WRITE_ONCE(c->rx_ready, false);
-		ret = conn_receive(c, true);
+		ret = conn_receive(c, call);
 		if (ret == 1)
 			break;		/* disowning wakes the service thread for it */
 		if (ret && ret != -EAGAIN) {

@@ -102,6 +102,7 @@ struct krg_conn {
 	bool rx_pending;		/* header read, payload not */
 	bool rx_ended;			/* ... and nothing of it is left in the socket */
 	u32 rx_have;			/* bytes of the payload in rx_small */
+	bool rx_placed;			/* ... or rather where the caller wants them already */
 	struct krg_wire_msg rx_msg;
 	struct {
 		struct krg_wire_hdr hdr;
