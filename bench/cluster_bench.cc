@@ -51,7 +51,10 @@ void wait_for_members(const Cluster& cluster, const NodeIds& nodes) {
 
 // One run of krg_bench.ko from node 1 to node 2.
 Json bench_run(const Cluster& cluster, const std::string& order) {
-    const auto result = cluster.shell(1, fmt::format("cd /sys/kernel/debug/krg_bench && echo '{}' >run && cat result", order),
+    const auto result = cluster.shell(1,
+                                      fmt::format("cd /sys/kernel/debug/krg_bench && echo '{}' >run && cat result || "
+                                                  "{{ dmesg | tail -n 20; false; }}",
+                                                  order),
                                       300);
     must(result, "krg_bench: " + order);
     return Json::parse(result.out);

@@ -80,10 +80,13 @@ static int bench_measure(const struct bench_run *run, u64 *sample, void *out, vo
 		for (turn = 0; turn < NR_SUBJECTS; turn++) {
 			which = (turn + i) % NR_SUBJECTS;
 			ns = bench_sample(run, bench_subject[which], out, in);
-			if (ns < 0)
+			if (ns >= 0 && !run->streams && memcmp(in, out, run->size))
+				ns = -EBADMSG;
+			if (ns < 0) {
+				pr_err("%s: sample %u failed: %d\n", bench_subject[which]->name, i,
+				       (int)ns);
 				return ns;
-			if (!run->streams && memcmp(in, out, run->size))
-				return -EBADMSG;
+			}
 			if (i >= warm)
 				sample[(u64)which * run->samples + i - warm] = ns;
 		}

@@ -94,7 +94,11 @@ static int rpc_stream(const void *out, u32 size, u32 count)
 	}
 	if (!err)
 		err = rpc_arrived(&arrived);
-	return err ?: arrived == count ? 0 : -EIO;
+	if (!err && arrived != count) {
+		pr_err("rpc: %u of %u messages arrived\n", arrived, count);
+		err = -EIO;
+	}
+	return err;
 }
 
 static void rpc_close(void)
