@@ -24,6 +24,8 @@ struct DriverOptions {
     bool keep = false, list = false, no_build = false;
     bool own_folder = false;  ///< nobody said where to keep things: gone when all went well
     std::vector<std::string> arguments;
+    /// Patterns of kernel_log.hh, by `what`, that this driver causes on purpose.
+    std::vector<std::string_view> allowed_splats;
 };
 
 /// What a scenario works with.
