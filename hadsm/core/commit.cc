@@ -23,7 +23,8 @@ void Engine::clear_dirty(Obj& o) {
 
 /// Begins a batch of all that is dirty, if one is wanted and none is under way.
 void Engine::start_batch() {
-    if (!batch_wanted_ || !serving_ || snapshot_ || staging_ || now_ < batch_retry_at_) return;
+    // Nothing later may be durable before what is in transit is: arrived() comes back here.
+    if (!batch_wanted_ || !serving_ || snapshot_ || staging_ || transit_ || now_ < batch_retry_at_) return;
     if (dirty_.empty()) {
         batch_wanted_ = false;
         return;
@@ -57,6 +58,7 @@ void Engine::start_batch() {
         it.version = {epoch_, ++o->counter};
         it.rset = o->rset;
         it.first = !o->initialised;
+        it.new_chunk = it.first && !registered(o->key);
         it.lent = !o->mapped;
         if (it.lent) disown_page();
         o->in_batch = true;
@@ -142,12 +144,7 @@ void Engine::begin_staging(Batch& b) {
 bool Engine::concerns(const Item& it, NodeId node, bool& with_page) {
     with_page = it.rset.has(node);
     if (with_page || !it.first) return with_page;
-    NodeId p[KRG_DSM_REPLICAS_MAX];
-    place(it.obj->key, it.obj->policy, p);
-    const u32 n = holders_of_bits(it.obj->policy);
-    for (u32 i = 0; i < n; i++)
-        if (p[i] == node) return true;
-    return false;
+    return it.new_chunk || keeps_bits(it.obj->key, it.obj->policy, node);
 }
 
 bool Engine::list_backups(Batch& b) {
@@ -164,11 +161,9 @@ bool Engine::list_backups(Batch& b) {
         for (u32 k = 0; k < it.rset.count; k++)
             if (!add(it.rset.node[k])) return false;
         if (!it.first) continue;
-        NodeId p[KRG_DSM_REPLICAS_MAX];
-        place(it.obj->key, it.obj->policy, p);
-        const u32 n = holders_of_bits(it.obj->policy);
-        for (u32 k = 0; k < n; k++)
-            if (!add(p[k])) return false;
+        for (u32 k = 0; k < members_; k++)
+            if ((it.new_chunk || keeps_bits(it.obj->key, it.obj->policy, member_[k].node)) && !add(member_[k].node))
+                return false;
     }
     return true;
 }

@@ -137,7 +137,7 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::batch_ask: on_batch_ask(from, m); return;
     case Type::report: on_report(from, m); return;
     case Type::bits: on_bits(from, m); return;
-    case Type::report_end: on_report_end(from); return;
+    case Type::report_end: on_report_end(from, m); return;
     case Type::punch: on_punch(from, m); return;
     case Type::punched: on_punched(from, m); return;
     case Type::clear: on_clear(from, m); return;

@@ -153,7 +153,9 @@ struct Chunk {
     u64 place_epoch = 0;
     u16 place_affinity = 0;
     NodeId place[KRG_DSM_REPLICAS_MAX] = {};
-    bool written = false;  // any bit set
+    bool written = false;  // any bit set; known to all members
+    u64 bits_epoch = 0;    // the last epoch in which this node kept all its bits; 0: never
+    bool told = false;     // came with what a newcomer is told
 };
 
 /// What this engine knows of another node.
@@ -163,6 +165,7 @@ struct Peer {
     Link<Peer> all;
     u64 out = 0, in = 0;
     bool reported = false, broken = false;
+    u64 served = 0;        // the last epoch, before this one, in which it reported to the end
     bool punched = false;  // has answered the PUNCH under way
 };
 
@@ -172,7 +175,7 @@ struct Item {
     Version version{};
     Rset rset{};
     u64 handle = 0;
-    bool lent = false, first = false;
+    bool lent = false, first = false, new_chunk = false;
 };
 
 enum class BatchPhase : u8 { snapshot, staging, deciding };
@@ -320,6 +323,8 @@ private:
     Chunk* chunk(const Key& key, const krg_dsm_policy& policy);
     [[nodiscard]] bool initialised(const Key& key) const;
     bool set_initialised(const Key& key, const krg_dsm_policy& policy);
+    [[nodiscard]] bool registered(const Key& key) const;
+    [[nodiscard]] bool keeps_bits(const Key& key, const krg_dsm_policy& policy, NodeId node);
 
     // local.cc: programs of this node
     [[nodiscard]] Obj* obj(const krg_dsm_object& object);
@@ -501,11 +506,17 @@ private:
     void add_copy(Entry& e, NodeId from, const Message& m);
     void add_note(NodeId from, const Message& m);
     void on_bits(NodeId from, const Message& m);
-    void on_report_end(NodeId from);
+    void on_report_end(NodeId from, const Message& m);
     void finish_rebuild();
     void judge_frozen(const Note& n);
     void send_bits(const Chunk& c, NodeId to, bool answer);
     void on_bits_known();
+    [[nodiscard]] u64 last_served() const;
+    [[nodiscard]] u64 served_of(const krg_dsm_member& m) const;
+    void check_bits(u64 served);
+    void keep_bits();
+    [[nodiscard]] bool tells_joiners() const;
+    void report_bits(const Chunk& c);
     bool push_bits();
     void free_notes();
 
@@ -568,6 +579,8 @@ private:
     u64 pushed_ = 0;  // bits sent to successors and not yet confirmed
     u32 report_member_ = 0;
     bool self_reported_ = false;
+    u64 last_reported_ = 0, self_served_ = 0, begun_ = 0;
+    bool knows_chunks_ = false;  // every written chunk of the domain has a record here
     bool rebuild_short_ = false;
     Us report_again_at_ = never;
     Note* notes_ = nullptr;

@@ -121,7 +121,7 @@ bool Engine::give_up_pinned(Obj& o) {
 /// The only object of its writer that is not durable, and nobody but the receiver needs to know
 /// before the receiver does: writer and receiver are all the copies that are asked for.
 bool Engine::direct(const Obj& o) const {
-    return o.initialised && !snapshot_ && !staging_ && dirty_.count() == 1 && o.command.mode == KRG_DSM_WRITE &&
+    return o.initialised && !snapshot_ && !staging_ && !transit_ && dirty_.count() == 1 && o.command.mode == KRG_DSM_WRITE &&
            o.rset.within(o.command.node) && copies_needed(o.policy) <= 2;
 }
 
@@ -325,6 +325,7 @@ void Engine::arrived(Obj& o) {
     o.in_transit = false;
     transit_--;
     sync_check();
+    start_batch();
 }
 
 void Engine::on_release(NodeId from, const Message& m) {

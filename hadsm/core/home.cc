@@ -77,7 +77,8 @@ void Engine::advance(Entry& e) {
 /// Room for whatever this transaction may add, so that nothing fails in its middle.
 bool Engine::make_room(Entry& e) {
     const u32 more = KRG_DSM_REPLICAS_MAX + 2;
-    return e.sharers.reserve(heap_, more) && e.retained.reserve(heap_, more) && e.frozen.reserve(heap_, 2) && chunk(e.key, e.policy);
+    return e.sharers.reserve(heap_, more) && e.retained.reserve(heap_, more) && e.frozen.reserve(heap_, 2) &&
+           chunk(e.key, e.policy);
 }
 
 void Engine::begin_transaction(Entry& e) {
@@ -131,7 +132,9 @@ void Engine::finish(Entry& e) {
 }
 
 void Engine::forget_if_empty(Entry& e) {
-    if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count() || e.frozen.count() || e.hole != Hole::none) return;
+    if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count() || e.frozen.count() ||
+        e.hole != Hole::none)
+        return;
     ready_entries_.remove(e.ready);
     e.sharers.release(heap_);
     e.retained.release(heap_);

@@ -85,6 +85,7 @@ void Engine::run(Obj& o) {
 /// Serves programs from the copy that is here, in their order as far as it suffices.
 void Engine::grant_local(Obj& o) {
     if (o.edge || (o.command.type != Type::none && !o.unused)) return;
+    if (o.in_batch && !o.mapped) return;  // the batch still sends this very page
     Waiter* before = nullptr;
     for (Waiter* w = o.waiters; w;) {
         Waiter* next = w->next;
@@ -205,19 +206,19 @@ void Engine::on_grant(NodeId from, Message& m) {
 void Engine::take_grant(Obj& o) {
     Granted& g = o.granted;
     if (o.asked == KRG_DSM_WRITE && !durable(o.policy) && !g.initialised && o.state != KRG_DSM_X) {
-        // Before the first write of a volatile object, two nodes know that it is no longer zeros.
-        NodeId p[KRG_DSM_REPLICAS_MAX];
-        place(o.key, o.policy, p);
-        const u32 n = holders_of_bits(o.policy);
+        // Before the first write of a volatile object, two nodes know that it is no longer zeros; of the first in
+        // its chunk all know.
+        const bool all = !registered(o.key);
         g.pending = true;
         o.init_acks = 0;
-        for (u32 i = 0; i < n; i++) {
+        for (u32 i = 0; i < members_; i++) {
+            if (!all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
             Message m;
             m.type = Type::init;
             m.key = o.key;
             m.policy = o.policy;
             m.request = o.request;
-            if (send(p[i], m)) o.init_acks++;
+            if (send(member_[i].node, m)) o.init_acks++;
         }
         if (o.init_acks) return;
     }

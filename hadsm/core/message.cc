@@ -100,7 +100,8 @@ bool fields(A& a, M& m) {
     case Type::forward: object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u16s(m.node), version(a, m), rset(a, m); return true;
     case Type::data:
     case Type::grant:
-        object(a, m), a.u64s(m.request), a.u8s(m.mode), version(a, m), rset(a, m), a.choice(m.payload), a.flag(m.initialised), a.flag(m.dirty);
+        object(a, m), a.u64s(m.request), a.u8s(m.mode), version(a, m), rset(a, m), a.choice(m.payload), a.flag(m.initialised),
+            a.flag(m.dirty);
         return true;
     case Type::close: object(a, m), a.u64s(m.request), version(a, m), a.flag(m.dirty); return true;
     case Type::fail:
@@ -114,9 +115,7 @@ bool fields(A& a, M& m) {
     case Type::pinned:
     case Type::init:
     case Type::init_done: object(a, m), a.u64s(m.request); return true;
-    case Type::restore:
-        object(a, m), rset(a, m), a.flag(m.keep);
-        return true;
+    case Type::restore: object(a, m), rset(a, m), a.flag(m.keep); return true;
     case Type::set_rset: object(a, m), rset(a, m); return true;
     case Type::rset_set: object(a, m), version(a, m), rset(a, m); return true;
     case Type::copy: object(a, m), a.u16s(m.node), version(a, m); return true;
@@ -130,20 +129,20 @@ bool fields(A& a, M& m) {
     case Type::forget:
     case Type::batch_ask: batch(a, m); return true;
     case Type::report:
-        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.u64s(m.request), a.u16s(m.node), version(a, m),
-            rset(a, m);
+        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.u64s(m.request), a.u16s(m.node), version(a, m), rset(a, m);
         return true;
     case Type::bits:
         object(a, m);
         a.flag(m.keep);
+        a.u64s(m.version.epoch);
         for (auto& b : m.bits) a.u64s(b);
         return true;
     case Type::punch:
     case Type::clear: object(a, m), a.u64s(m.last), a.u64s(m.request); return true;
     case Type::punched:
     case Type::cleared: a.u64s(m.request); return true;
-    case Type::bits_known:
-    case Type::report_end: return true;
+    case Type::report_end: a.u64s(m.version.epoch); return true;
+    case Type::bits_known: return true;
     case Type::none:
     case Type::count_: break;
     }
@@ -183,7 +182,7 @@ const char* name_of(Type type) {
                                             "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
                                             "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
                                             "BITS",     "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",      "CLEARED",
-                                            "PINNED", "BITS_KNOWN", "RELEASED"};
+                                            "PINNED",   "BITS_KNOWN", "RELEASED"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

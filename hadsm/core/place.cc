@@ -127,9 +127,27 @@ bool Engine::set_initialised(const Key& key, const krg_dsm_policy& policy) {
     Chunk* c = chunk(key, policy);
     if (!c) return false;
     const u64 bit = key.index & ((1u << KRG_DSM_CHUNK_SHIFT) - 1);
+    // The first bit of a chunk that nobody had written: who keeps its bits knows them all.
+    if (!c->written && knows_chunks_ && keeps_bits(key, policy, cfg_.self)) c->bits_epoch = epoch_;
     c->bits[bit / 64] |= 1ull << (bit % 64);
     c->written = true;
     return true;
+}
+
+/// All members know that something of the chunk was written.
+bool Engine::registered(const Key& key) const {
+    const Chunk* c = chunks_.find(key.chunk());
+    return c && c->written;
+}
+
+/// @node has to hear of every first write: it is home or a successor, or the chunk is new to all.
+bool Engine::keeps_bits(const Key& key, const krg_dsm_policy& policy, NodeId node) {
+    NodeId p[KRG_DSM_REPLICAS_MAX];
+    place(key, policy, p);
+    const u32 n = holders_of_bits(policy);
+    for (u32 i = 0; i < n; i++)
+        if (p[i] == node) return true;
+    return false;
 }
 
 }  // namespace krg::dsm

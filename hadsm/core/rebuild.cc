@@ -29,7 +29,7 @@ bool Engine::report_some() {
     case Reporting::bits:
         if (const Chunk* c = report_chunk_) {
             report_chunk_ = chunks_.after(c);
-            if (c->written) send_bits(*c, home(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy), false);
+            if (c->written) report_bits(*c);
         } else {
             reporting_ = Reporting::end;
         }
@@ -38,9 +38,11 @@ bool Engine::report_some() {
         if (report_member_ < members_) {
             Message m;
             m.type = Type::report_end;
+            m.version.epoch = last_reported_;
             send(member_[report_member_++].node, m);
         } else {
             reporting_ = Reporting::none;
+            last_reported_ = epoch_;
         }
         return true;
     }
@@ -66,7 +68,23 @@ void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
     m.policy = c.policy;
     for (u32 i = 0; i < 8; i++) m.bits[i] = c.bits[i];
     m.keep = answer;
+    m.version.epoch = c.bits_epoch;
     if (send(to, m) && answer) pushed_++;
+}
+
+/// The member that tells newcomers which chunks were written: the first that is not one itself.
+bool Engine::tells_joiners() const {
+    for (u32 i = 0; i < members_; i++)
+        if (member_[i].since < epoch_) return member_[i].node == cfg_.self;
+    return false;
+}
+
+void Engine::report_bits(const Chunk& c) {
+    const NodeId h = home(Key{c.key.container, c.key.index << KRG_DSM_CHUNK_SHIFT}, c.policy);
+    send_bits(c, h, false);
+    if (!tells_joiners()) return;
+    for (u32 i = 0; i < members_; i++)
+        if (member_[i].since == epoch_ && member_[i].node != h) send_bits(c, member_[i].node, false);
 }
 
 /// After a rebuild: the successors of a chunk learn what was written.
@@ -96,7 +114,11 @@ void Engine::on_bits(NodeId from, const Message& m) {
         c->bits[i] |= m.bits[i];
         c->written = c->written || m.bits[i];
     }
+    if (!home_serving_ && c->bits_epoch < m.version.epoch && home(m.key, m.policy) == cfg_.self)
+        c->bits_epoch = m.version.epoch;
+    c->told = true;
     if (!m.keep) return;
+    c->bits_epoch = epoch_;  // from the home, which knows all
     Message r;
     r.type = Type::bits_known;
     send(from, r);
@@ -185,13 +207,14 @@ void Engine::free_notes() {
     }
 }
 
-void Engine::on_report_end(NodeId from) {
+void Engine::on_report_end(NodeId from, const Message& m) {
     if (home_serving_) {
         impossible(from);
         return;
     }
     if (from == cfg_.self) {
         self_reported_ = true;
+        self_served_ = m.version.epoch;
     } else {
         Peer* p = peer(from);
         if (!p) {
@@ -199,6 +222,7 @@ void Engine::on_report_end(NodeId from) {
             return;
         }
         p->reported = true;
+        p->served = m.version.epoch;
     }
     bool all = self_reported_;
     for (u32 i = 0; i < members_ && all; i++) {
@@ -218,9 +242,55 @@ void Engine::on_report_end(NodeId from) {
     finish_rebuild();
 }
 
+u64 Engine::served_of(const krg_dsm_member& m) const {
+    if (m.node == cfg_.self) return self_served_;
+    const Peer* p = peers_.find(Key{0, m.node});
+    return p ? p->served : 0;
+}
+
+/// The last epoch in which a home may have answered anybody: all who were members in it and still are
+/// reported to the end in it.
+u64 Engine::last_served() const {
+    u64 last = 0;
+    for (u32 i = 0; i < members_; i++) {
+        const u64 e = served_of(member_[i]);
+        if (e <= last) continue;
+        bool all = true;
+        for (u32 k = 0; k < members_ && all; k++) all = member_[k].since > e || served_of(member_[k]) >= e;
+        if (all) last = e;
+    }
+    return last;
+}
+
+/// Who kept all bits of a chunk in the last epoch and is to keep them in this one has them all: it hears of every
+/// first write.
+void Engine::keep_bits() {
+    for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
+        const Key first{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT};
+        if (c->bits_epoch && c->bits_epoch == begun_ && keeps_bits(first, c->policy, cfg_.self)) c->bits_epoch = epoch_;
+    }
+    begun_ = epoch_;
+}
+
+/// Written chunks of this home of which nobody is left who knows all bits: what has no copy may have been written.
+void Engine::check_bits(u64 served) {
+    for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
+        const Key first{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT};
+        // A newcomer was told of all chunks written before it came: the others are new, and it has heard of every write.
+        const bool young = !knows_chunks_ && !c->told && !c->bits_epoch;
+        if (young && keeps_bits(first, c->policy, cfg_.self)) c->bits_epoch = epoch_;
+        if (!c->written || home(first, c->policy) != cfg_.self) continue;
+        if (c->bits_epoch < served && !KRG_DSM_MUTANT(LostReadsZero))
+            for (u64& b : c->bits) b = ~0ull;
+        c->bits_epoch = epoch_;
+    }
+}
+
 /// All have reported: this home answers again.
 void Engine::finish_rebuild() {
     home_serving_ = true;
+    check_bits(last_served());
+    knows_chunks_ = true;
     for (const Note* n = notes_; n; n = n->next) judge_frozen(*n);
     free_notes();
     for (Entry* e = entries_.first(); e; e = entries_.after(e)) {

@@ -87,8 +87,11 @@ void Engine::abort_requests(u64 old_epoch) {
         }
         if (o->command.type == Type::set_rset && o->command.quiet && !o->command.keep) o->rset = o->command.rset;
         o->command = {};
-        for (u32 i = o->rset.count; i > 0; i--)
-            if (!stayed(o->rset.node[i - 1], old_epoch)) o->rset.remove(o->rset.node[i - 1]);
+        // A node that leaves may have nothing of it yet and be gone before the next commit: its home names another.
+        for (u32 i = o->rset.count; i > 0; i--) {
+            const NodeId n = o->rset.node[i - 1];
+            if (!stayed(n, old_epoch) || member(n)->draining) o->rset.remove(n);
+        }
         evict_done(*o, Errno::busy);
         ready(*o);
     }
@@ -135,6 +138,7 @@ void Engine::commit_view(const krg_dsm_event& ev) {
 void Engine::begin_epoch() {
     serving_ = true;
     drained_told_ = false;
+    keep_bits();
     Parked* waiting = parked_;
     parked_ = parked_last_ = nullptr;
     parked_count_ = 0;
@@ -163,7 +167,8 @@ void Engine::begin_epoch() {
     reporting_ = Reporting::in_doubt;
     for (Obj* o = objects_.first(); o; o = objects_.after(o)) {
         // What was committed to fewer nodes than there are now counts as not committed.
-        if (o->state == KRG_DSM_X && durable(o->policy) && !o->version.zero() && o->rset.count + 1u < copies_needed(o->policy)) {
+        if (o->state == KRG_DSM_X && durable(o->policy) && !o->version.zero() &&
+            o->rset.count + 1u < copies_needed(o->policy)) {
             set_dirty(*o);
             batch_wanted_ = widening_ = true;
         }
