@@ -67,7 +67,11 @@ void Checker::crash(NodeId node, u32 frozen) {
     n.alive = false;
     dead_.push_back({node, n.first, n.writes, n.settled, ~u32{0}});
     for (unsigned i = 0; i < object_.size(); i++) copy_[node][i] = {};
-    for (unsigned i = 0; i < object_.size(); i++) object_[i].forgotten = excused(object_[i], i);
+    for (unsigned i = 0; i < object_.size(); i++) {
+        Object& o = object_[i];
+        o.forgotten = excused(o, i);
+        if (o.granted && crashes_since_calm_ >= std::min(o.promise.replicas, able_low_)) o.hit = true;
+    }
     // A line all of whose upper values belong to the living is certain.
     for (Object& o : object_) {
         if (!o.open) continue;
@@ -182,6 +186,9 @@ void Checker::determine(unsigned object, std::size_t at) {
         for (std::size_t i = at + 1; i < o.line.size(); i++) gone(o.line[i]);
         for (std::size_t i = 1; i <= at; i++) survived(o.line[i]);
     }
+    // The dead had this one too, or something later.
+    for (Value& v : o.graves)
+        if (place(o, v) > static_cast<int>(at)) v = o.line[at];
     o.line.resize(at + 1);
     o.judge = true;
 }
@@ -193,7 +200,7 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
     if (o.open) fail("data-value", fmt::format("node {} writes object {} that nobody has read since its writer died", node, object));
     o.line.push_back(value);
     o.granted = true;
-    o.forgotten = false;
+    o.forgotten = o.hit = false;
     node_[node].writes = std::max(node_[node].writes, nth_of(value));
     copy_[node][object].page = {true, true, value};
     o.judge = true;
@@ -283,8 +290,7 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     if (errno_value != -EIO) return;
     if (o.lost) return;
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
-    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && crashes_since_calm_ < o.promise.replicas
-                                          : !o.granted;
+    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && !o.hit : !o.granted;
     if (plain)
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which nothing was ever {}", node, object,
                                        o.promise.durable ? "committed" : "written"));
@@ -338,10 +344,14 @@ unsigned Checker::holders(unsigned object) const {
     return count;
 }
 
-/// Without those whose copy may only be part of a batch that is not complete.
+/// Those with a copy to stay: not on its way, not part of an incomplete batch, not handed over.
 unsigned Checker::firm_holders(unsigned object) const {
     unsigned count = 0;
-    for (NodeId n = 1; n <= nodes_; n++) count += !copy_[n][object].staged && holds(n, object) ? 1 : 0;
+    for (NodeId n = 1; n <= nodes_; n++) {
+        const Copy& c = copy_[n][object];
+        const bool firm = !c.staged && (c.state == KRG_DSM_S || c.state == KRG_DSM_X || c.state == KRG_DSM_R);
+        count += firm && holds(n, object) ? 1 : 0;
+    }
     return count;
 }
 
@@ -416,7 +426,7 @@ void Checker::judge_repaired() {
 void Checker::hash(RunHash& h) const {
     for (const Object& o : object_) {
         h.mix(static_cast<u64>(o.open) | static_cast<u64>(o.granted) << 1 | static_cast<u64>(o.lost) << 2 |
-              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 | static_cast<u64>(o.level) << 8 |
+              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 | static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.level) << 8 |
               static_cast<u64>(o.need) << 16 | o.line.size() << 24 | o.graves.size() << 40);
         for (Value v : o.line) h.mix(v);
         for (Value v : o.graves) h.mix(v);

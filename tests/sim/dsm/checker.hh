@@ -84,6 +84,7 @@ private:
         bool lost = false;               ///< -EIO was answered
         bool undo = false;               ///< volatile: a handed-over copy may come back
         bool forgotten = false;          ///< all who knew that it was ever written may have died at once
+        bool hit = false;                ///< as many died at once as it has copies: a first commit may be lost
         bool spread = false;             ///< a page of it was outside its writer
         u32 level = 0;                   ///< copies that new values must have
         u32 need = 0;                    ///< copies that the floor must have now

@@ -123,6 +123,8 @@ TEST(DsmChecker, CrashesAreDeductedAndRepairsDemandedAgain) {
     (*h).crash(1, 0);
     EXPECT_EQ(h.rule(), "");
     h.keeps(3, 0, {v});
+    (*h).state(2, 0, KRG_DSM_S, 2);
+    (*h).state(3, 0, KRG_DSM_R, 2);
     (*h).calm();
     h.judge();
     h.keeps(3, 0, {});
