@@ -12,7 +12,7 @@ namespace krg::cluster_test {
 namespace {
 
 constexpr double pause_short_s = 0.5;
-constexpr double pause_late_s = 8;  // four leases: the others have a view without it
+constexpr double leases_late = 4;  // the others have a view without it
 constexpr double clock_error_s = 1;
 
 std::string incarnation(Test& test, int node) { return test.cluster.status(node).incarnation; }
@@ -88,7 +88,7 @@ void scenario_pause_late(Test& test) {
     NodeStatus after = require_view(test, others, fmt::format("node {} is stopped: removed, the others serve", sleeper), 30);
     test.report.check(after.epoch == before.epoch + 1, "in exactly one new view",
                       fmt::format("epoch {} became {}", before.epoch, after.epoch));
-    sleep_s(std::max(0.0, pause_late_s - (monotonic_s() - stopped_at)));
+    sleep_s(std::max(0.0, leases_late * static_cast<double>(before.lease_ms) / 1000 - (monotonic_s() - stopped_at)));
     const double resumed_at = monotonic_s();
     test.cluster.resume(sleeper);
     // A stopped machine looks at no clock: what it dates later than the middle of its sleep, it did after it woke.

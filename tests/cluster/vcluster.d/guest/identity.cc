@@ -42,15 +42,11 @@ std::string link_names(const Settings& settings) { return settings.number("links
 
 void write_cluster_configuration(const Settings& settings) {
     make_dirs("/etc/kerrighed");
-    write_file("/etc/kerrighed/kerrighed.conf", "# Written by vcluster when this guest started.\n"
-                                                "[cluster]\n"
-                                                "name = " +
-                                                    settings.get("name") + "\n" +
-                                                    "key_file = /etc/kerrighed/key\n"
-                                                    "[node]\n"
-                                                    "id = " +
-                                                    std::to_string(settings.node()) + "\n" + "links = " + link_names(settings) +
-                                                    "\n");
+    std::string text = "# Written by vcluster when this guest started.\n[cluster]\nname = " + settings.get("name") +
+                       "\nkey_file = /etc/kerrighed/key\n";
+    if (settings.number("lease_ms") > 0) text += "lease_ms = " + settings.get("lease_ms") + "\n";
+    text += "[node]\nid = " + std::to_string(settings.node()) + "\nlinks = " + link_names(settings) + "\n";
+    write_file("/etc/kerrighed/kerrighed.conf", text);
     write_file("/etc/kerrighed/key", settings.get("key") + "\n", 0600);
 }
 
