@@ -115,6 +115,7 @@ bool Engine::held_by_hole(Entry& e) {
     if (e.hole == Hole::waiting || (e.hole == Hole::quiet && hole_->dropping)) {
         e.current = {};
         e.current.type = Type::punch;
+        e.widened = false;
         continue_transaction(e);  // adds to no set, needs no room
     }
     return true;
@@ -123,6 +124,7 @@ bool Engine::held_by_hole(Entry& e) {
 /// First no writer, then no copy.
 void Engine::hole_transaction(Entry& e) {
     if (e.exclusive) {
+        if (widen_rset(e)) return;
         forward(e, e.writer, 0, KRG_DSM_READ);
         return;
     }
