@@ -29,6 +29,10 @@ void scenario_raw_frames(Test& test) {
     test.report.require(left.done(), "node 4 leaves, and is a stranger on the wire from here on", left.evidence());
     left = test.cluster.shell(intruder, "rmmod kerrighed && rmmod tipc; ip link set eth1 up", 30);
     const NodeStatus before = require_view(test, members, "three nodes serve without it");
+    // Should the view change after all, the kernel's log says which session ended and why.
+    for (int node : members)
+        (void)test.cluster.shell(node, "mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; "
+                                       "echo 'module kerrighed +p' >/sys/kernel/debug/dynamic_debug/control");
     const std::uint64_t plaintext = counter(test, 1, "plaintext_dropped"), hellos = counter(test, 1, "bad_hellos");
 
     const std::string program = test.options.top + "/build/host/bin/krg-attack";
