@@ -43,7 +43,6 @@ struct Command {
 struct Granted {
     bool grant = false, page = false, zeros = false, initialised = false;
     bool direct = false;   // not durable before it came here
-    bool pending = false;  // all is here, but the initialised bit is not yet registered
     bool have = false;
     Version version{};
     Rset rset{};
@@ -338,7 +337,7 @@ private:
     void ask(Obj& o);
     void on_data(NodeId from, Message& m);
     void on_grant(NodeId from, Message& m);
-    void take_grant(Obj& o);
+    void announce(Obj& o);
     void finish_grant(Obj& o);
     void on_init_done(const Message& m);
     void on_fail(const Message& m);

@@ -283,6 +283,7 @@ void Engine::run_copy(Obj& o) {
     m.key = o.key;
     m.policy = o.policy;
     m.version = o.version;
+    m.initialised = o.initialised;
     stats_.copies_made++;
     send_page(o, c.node, m);
     end_command(o);
@@ -378,7 +379,7 @@ void Engine::on_retain(NodeId, Message& m) {
         o->state = KRG_DSM_R;
         o->version = m.version;
         if (o->counter < m.version.count) o->counter = m.version.count;
-        o->initialised = true;
+        o->initialised = m.initialised;
         settle_staged(*o, m.version);
         stats_.injections++;
     } else {

@@ -75,7 +75,7 @@ u64 Engine::hash() const {
         x = mix(x, o->request ? 1 : 0);
         x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 |
                        static_cast<u64>(o->command.node) << 16 | static_cast<u64>(o->command.mode) << 32);
-        x = mix(x, o->granted.grant | o->granted.page << 1 | o->granted.pending << 2 | o->in_transit << 3);
+        x = mix(x, o->granted.grant | o->granted.page << 1 | o->in_transit << 3 | static_cast<u64>(o->init_acks) << 8);
         for (const Waiter* w = o->waiters; w; w = w->next) x = mix(x, w->mode);
         for (u32 i = 0; i < o->rset.count; i++) x = mix(x, o->rset.node[i]);
         for (const Staged* s = o->staged; s; s = s->next) x = mix(x, mix(s->version.epoch, s->version.count));

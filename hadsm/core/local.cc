@@ -102,6 +102,10 @@ void Engine::grant_local(Obj& o) {
             blocked_.push(o.blocked, &o);
             return;
         }
+        if (write && !durable(o.policy) && !o.initialised) {
+            if (!o.init_acks) announce(o);
+            return;
+        }
         if (!grant_one(o, *w)) {
             arm(o, now_ + cfg_.params.retry_us);
             return;
@@ -165,7 +169,7 @@ void Engine::ask(Obj& o) {
 
 void Engine::on_data(NodeId from, Message& m) {
     Obj* o = objects_.find(m.key);
-    if (!o || !o->asked || o->request != m.request || o->granted.page || o->granted.pending) {
+    if (!o || !o->asked || o->request != m.request || o->granted.page) {
         free_handle(m.handle);
         impossible(from);
         return;
@@ -182,7 +186,7 @@ void Engine::on_data(NodeId from, Message& m) {
         g.direct = m.dirty;
         o->asked = m.mode;
     }
-    if (g.grant) take_grant(*o);
+    if (g.grant) finish_grant(*o);
 }
 
 void Engine::on_grant(NodeId from, Message& m) {
@@ -199,36 +203,31 @@ void Engine::on_grant(NodeId from, Message& m) {
     g.have = m.payload == Payload::have;
     if (m.payload == Payload::zeros) g.page = g.zeros = true;
     o->asked = m.mode;
-    if (g.have || g.page) take_grant(*o);
+    if (g.have || g.page) finish_grant(*o);
 }
 
-/// All of the answer is here.
-void Engine::take_grant(Obj& o) {
-    Granted& g = o.granted;
-    if (o.asked == KRG_DSM_WRITE && !durable(o.policy) && !g.initialised && o.state != KRG_DSM_X) {
-        // Before the first write of a volatile object, two nodes know that it is no longer zeros; of the first in
-        // its chunk all know.
-        const bool all = !registered(o.key);
-        g.pending = true;
-        o.init_acks = 0;
-        for (u32 i = 0; i < members_; i++) {
-            if (!all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
-            Message m;
-            m.type = Type::init;
-            m.key = o.key;
-            m.policy = o.policy;
-            m.request = o.request;
-            if (send(member_[i].node, m)) o.init_acks++;
-        }
-        if (o.init_acks) return;
+/// Before the first write of a volatile object two nodes know that it is no longer zeros; of the first in its chunk
+/// all know. Once more in every view until all have answered in one.
+void Engine::announce(Obj& o) {
+    const bool all = !registered(o.key);
+    o.request = next_request_++;
+    for (u32 i = 0; i < members_; i++) {
+        if (!all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
+        Message m;
+        m.type = Type::init;
+        m.key = o.key;
+        m.policy = o.policy;
+        m.request = o.request;
+        if (send(member_[i].node, m)) o.init_acks++;
     }
-    finish_grant(o);
 }
 
 void Engine::on_init_done(const Message& m) {
     Obj* o = objects_.find(m.key);
-    if (!o || !o->granted.pending || o->request != m.request || !o->init_acks) return;
-    if (--o->init_acks == 0) finish_grant(*o);
+    if (!o || o->request != m.request || !o->init_acks || --o->init_acks) return;
+    o->request = 0;
+    if (o->state == KRG_DSM_X) o->initialised = true;
+    ready(*o);
 }
 
 /// The access is this node's from here on.
@@ -252,13 +251,10 @@ void Engine::finish_grant(Obj& o) {
         o.version = g.version;
         if (o.counter < g.version.count) o.counter = g.version.count;
         o.rset = g.rset;
-        o.initialised = g.initialised || !g.version.zero();
+        o.initialised = g.initialised || (durable(o.policy) && !g.version.zero());
         if (mode == KRG_DSM_WRITE) {
             o.hold_until = now_ + cfg_.params.hold_us;
-            if (!durable(o.policy)) {
-                o.version = {epoch_, ++o.counter};
-                o.initialised = true;
-            }
+            if (!durable(o.policy)) o.version = {epoch_, ++o.counter};
         }
         o.unused = true;
         if (g.page) settle_staged(o, o.version);
@@ -268,7 +264,6 @@ void Engine::finish_grant(Obj& o) {
     o.request = 0;
     o.attempts = 0;
     ready(o);
-    if (!serving_) return;  // a view change overtook the last step: the report says it
     Message m;
     m.type = Type::close;
     m.key = o.key;
@@ -325,7 +320,7 @@ void Engine::drop_copy(Obj& o) {
 
 void Engine::forget_if_empty(Obj& o) {
     if (o.state != KRG_DSM_I || o.mapped || o.handle || o.waiters || o.asked || o.edge || o.installing || o.staged ||
-        o.in_batch || o.evicting || o.command.type != Type::none || o.granted.pending || o.granted.page)
+        o.in_batch || o.evicting || o.command.type != Type::none || o.granted.page)
         return;
     ready_.remove(o.ready);
     dirty_.remove(o.dirty_link);

@@ -119,7 +119,7 @@ bool fields(A& a, M& m) {
     case Type::set_rset: object(a, m), rset(a, m); return true;
     case Type::rset_set: object(a, m), version(a, m), rset(a, m); return true;
     case Type::copy: object(a, m), a.u16s(m.node), version(a, m); return true;
-    case Type::retain: object(a, m), version(a, m); return true;
+    case Type::retain: object(a, m), version(a, m), a.flag(m.initialised); return true;
     case Type::stage: batch(a, m), object(a, m), version(a, m), a.choice(m.payload), a.flag(m.initialised); return true;
     case Type::stage_end: batch(a, m), a.u32s(m.count), nodes(a, m); return true;
     case Type::staged: batch(a, m), a.error(m.error); return true;
@@ -129,7 +129,7 @@ bool fields(A& a, M& m) {
     case Type::forget:
     case Type::batch_ask: batch(a, m); return true;
     case Type::report:
-        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.u64s(m.request), a.u16s(m.node), version(a, m), rset(a, m);
+        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.flag(m.initialised), a.u64s(m.request), a.u16s(m.node), version(a, m), rset(a, m);
         return true;
     case Type::bits:
         object(a, m);

@@ -56,6 +56,7 @@ void Engine::report_copy(const Obj& o) {
     m.policy = o.policy;
     m.mode = o.state;
     m.dirty = o.dirty || o.in_batch;
+    m.initialised = o.initialised && !o.version.zero();
     m.version = o.version;
     m.rset = o.rset;
     send(home(o.key, o.policy), m);
@@ -144,7 +145,7 @@ void Engine::on_report(NodeId from, const Message& m) {
         return;
     }
     add_copy(*e, from, m);
-    if (!m.version.zero()) set_initialised(m.key, m.policy);
+    if (m.initialised) set_initialised(m.key, m.policy);
 }
 
 void Engine::add_copy(Entry& e, NodeId from, const Message& m) {

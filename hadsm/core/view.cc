@@ -77,9 +77,9 @@ void Engine::stop_epoch(u64 old_epoch) {
 
 void Engine::abort_requests(u64 old_epoch) {
     for (Obj* o = objects_.first(); o; o = objects_.after(o)) {
-        if (o->granted.pending) {
-            finish_grant(*o);  // it is the exclusive copy already
-        } else if (o->asked) {
+        if (o->init_acks) o->request = 0;  // announced again before the first write
+        o->init_acks = 0;
+        if (o->asked) {
             o->asked = 0;
             if (o->granted.page) free_handle(o->granted.handle);  // only a part: its sender still has it
             o->granted = {};
