@@ -42,7 +42,7 @@ struct Command {
 /// What GRANT and DATA have brought so far of the access that was asked for.
 struct Granted {
     bool grant = false, page = false, zeros = false, initialised = false;
-    bool direct = false;   // not durable before it came here
+    bool direct = false;  // not durable before it came here
     bool have = false;
     Version version{};
     Rset rset{};
@@ -164,6 +164,7 @@ struct Peer {
     Link<Peer> all;
     u64 out = 0, in = 0;
     bool reported = false, broken = false;
+    bool knows = false;    // of every written chunk, as it said last
     u64 served = 0;        // the last epoch, before this one, in which it reported to the end
     bool punched = false;  // has answered the PUNCH under way
 };
@@ -514,7 +515,8 @@ private:
     [[nodiscard]] u64 served_of(const krg_dsm_member& m) const;
     void check_bits(u64 served);
     void keep_bits();
-    [[nodiscard]] bool tells_joiners() const;
+    [[nodiscard]] bool tells_others() const;
+    [[nodiscard]] bool must_tell(const krg_dsm_member& m) const;
     void report_bits(const Chunk& c);
     bool push_bits();
     void free_notes();

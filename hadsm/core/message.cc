@@ -129,7 +129,8 @@ bool fields(A& a, M& m) {
     case Type::forget:
     case Type::batch_ask: batch(a, m); return true;
     case Type::report:
-        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.flag(m.initialised), a.u64s(m.request), a.u16s(m.node), version(a, m), rset(a, m);
+        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.flag(m.initialised), a.u64s(m.request), a.u16s(m.node), version(a, m),
+            rset(a, m);
         return true;
     case Type::bits:
         object(a, m);
@@ -141,7 +142,7 @@ bool fields(A& a, M& m) {
     case Type::clear: object(a, m), a.u64s(m.last), a.u64s(m.request); return true;
     case Type::punched:
     case Type::cleared: a.u64s(m.request); return true;
-    case Type::report_end: a.u64s(m.version.epoch); return true;
+    case Type::report_end: a.u64s(m.version.epoch), a.flag(m.keep); return true;
     case Type::bits_known: return true;
     case Type::none:
     case Type::count_: break;

@@ -39,6 +39,7 @@ bool Engine::report_some() {
             Message m;
             m.type = Type::report_end;
             m.version.epoch = last_reported_;
+            m.keep = knows_chunks_;
             send(member_[report_member_++].node, m);
         } else {
             reporting_ = Reporting::none;
@@ -73,19 +74,25 @@ void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
     if (send(to, m) && answer) pushed_++;
 }
 
-/// The member that tells newcomers which chunks were written: the first that is not one itself.
-bool Engine::tells_joiners() const {
-    for (u32 i = 0; i < members_; i++)
-        if (member_[i].since < epoch_) return member_[i].node == cfg_.self;
-    return false;
+/// This node tells those who do not know which chunks were written: the first of those known to know does.
+bool Engine::tells_others() const {
+    if (!knows_chunks_) return false;
+    for (u32 i = 0; i < members_ && member_[i].node < cfg_.self; i++)
+        if (!must_tell(member_[i])) return false;
+    return true;
+}
+
+bool Engine::must_tell(const krg_dsm_member& m) const {
+    const Peer* p = peers_.find(Key{0, m.node});
+    return m.node != cfg_.self && (!p || !p->knows);
 }
 
 void Engine::report_bits(const Chunk& c) {
     const NodeId h = home(Key{c.key.container, c.key.index << KRG_DSM_CHUNK_SHIFT}, c.policy);
     send_bits(c, h, false);
-    if (!tells_joiners()) return;
+    if (!tells_others()) return;
     for (u32 i = 0; i < members_; i++)
-        if (member_[i].since == epoch_ && member_[i].node != h) send_bits(c, member_[i].node, false);
+        if (member_[i].node != h && must_tell(member_[i])) send_bits(c, member_[i].node, false);
 }
 
 /// After a rebuild: the successors of a chunk learn what was written.
@@ -224,6 +231,7 @@ void Engine::on_report_end(NodeId from, const Message& m) {
         }
         p->reported = true;
         p->served = m.version.epoch;
+        p->knows = m.keep;
     }
     bool all = self_reported_;
     for (u32 i = 0; i < members_ && all; i++) {

@@ -53,6 +53,8 @@ void Engine::stop_epoch(u64 old_epoch) {
     for (Peer* p = peers_.first(); p; p = peers_.after(p)) {
         p->in = p->out = 0;
         p->reported = p->broken = false;
+        const krg_dsm_member* m = member(static_cast<NodeId>(p->key.index));
+        if (!m || m->since > begun_) p->knows = false;  // another life of the node, which was told nothing
     }
     reporting_ = Reporting::none;
     while (Obj* o = report_.first()) report_.remove(o->report);
