@@ -13,8 +13,9 @@
  * woken to take over; without one, the service thread.
  *
  * A message is read in two steps: the header with the first bytes of the payload,
- * then the rest to where it belongs, which is only known now. What is read must
- * match the header's length exactly, or the session is over.
+ * then the rest to where it belongs, which is only known now. A caller that reads
+ * expects its answer and offers its buffers for the first step already. What is read
+ * must match the header's length exactly, or the session is over.
  *
  * Sending. Whoever holds tx_sem sends what is queued, then its own message, so
  * the order of the calls is the order on the wire.
