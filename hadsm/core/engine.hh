@@ -152,9 +152,10 @@ struct Chunk {
     u64 place_epoch = 0;
     u16 place_affinity = 0;
     NodeId place[KRG_DSM_REPLICAS_MAX] = {};
-    bool written = false;  // any bit set; known to all members
-    u64 bits_epoch = 0;    // the last epoch in which this node kept all its bits; 0: never
-    bool told = false;     // came with what a newcomer is told
+    bool written = false;   // any bit set; known to all members
+    u64 bits_epoch = 0;     // the last epoch in which this node kept all its bits; 0: never
+    bool told = false;      // came with what a newcomer is told
+    u32 keepers_heard = 0;  // in this rebuild: a bit for each of those who kept its bits before and know of it
 };
 
 /// What this engine knows of another node.
@@ -313,6 +314,8 @@ private:
     // place.cc: who is home, backup, successor
     void place(const Key& key, const krg_dsm_policy& policy, NodeId out[KRG_DSM_REPLICAS_MAX]);
     void compute_place(const Key& chunk, const krg_dsm_policy& policy, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
+    void place_among(const krg_dsm_member* list, u32 count, const Key& chunk, const krg_dsm_policy& policy,
+                     NodeId out[KRG_DSM_REPLICAS_MAX]) const;
     [[nodiscard]] NodeId home(const Key& key, const krg_dsm_policy& policy);
     [[nodiscard]] u32 holders_of_bits(const krg_dsm_policy& policy) const;
     [[nodiscard]] const krg_dsm_member* member(NodeId node) const;
@@ -515,6 +518,9 @@ private:
     [[nodiscard]] u64 served_of(const krg_dsm_member& m) const;
     void check_bits(u64 served);
     void keep_bits();
+    void remember_members();
+    [[nodiscard]] bool keeper_left(const Chunk& c, u64 served) const;
+    [[nodiscard]] u32 old_keepers(const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
     [[nodiscard]] bool tells_others() const;
     [[nodiscard]] bool must_tell(const krg_dsm_member& m) const;
     void report_bits(const Chunk& c);
@@ -533,6 +539,11 @@ private:
     bool home_serving_ = false;  // all have reported
     krg_dsm_member* member_ = nullptr;
     u32 members_ = 0, member_room_ = 0;
+    krg_dsm_member* old_member_ = nullptr;  // of the epoch before that was begun here: old_epoch_
+    u32 old_members_ = 0, old_room_ = 0;
+    u64 old_epoch_ = 0;
+    krg_dsm_member* next_old_ = nullptr;  // the same of this epoch
+    u32 next_old_members_ = 0, next_old_room_ = 0;
     Table<Peer> peers_;
 
     // Out.

@@ -50,14 +50,19 @@ u32 Engine::holders_of_bits(const krg_dsm_policy& policy) const {
 }
 
 void Engine::compute_place(const Key& chunk, const krg_dsm_policy& policy, NodeId out[KRG_DSM_REPLICAS_MAX]) const {
+    place_among(member_, members_, chunk, policy, out);
+}
+
+void Engine::place_among(const krg_dsm_member* list, u32 count, const Key& chunk, const krg_dsm_policy& policy,
+                         NodeId out[KRG_DSM_REPLICAS_MAX]) const {
     u64 weight[KRG_DSM_REPLICAS_MAX] = {};
     for (u32 i = 0; i < KRG_DSM_REPLICAS_MAX; i++) out[i] = 0;
     const u64 name = mix(hash_of(chunk), cfg_.domain);
-    for (u32 i = 0; i < members_; i++) {
-        NodeId node = member_[i].node;
+    for (u32 i = 0; i < count; i++) {
+        NodeId node = list[i].node;
         // Nodes that leave come after all others: what they know moves while they still answer.
         u64 w = mix(name, node) >> 1 | 1;
-        if (!member_[i].draining) w = node == policy.affinity ? ~0ull : w | 1ull << 63;
+        if (!list[i].draining) w = node == policy.affinity ? ~0ull : w | 1ull << 63;
         for (u32 k = 0; k < KRG_DSM_REPLICAS_MAX; k++) {
             if (w <= weight[k]) continue;
             const u64 w2 = weight[k];

@@ -122,6 +122,10 @@ void Engine::on_bits(NodeId from, const Message& m) {
         c->bits[i] |= m.bits[i];
         c->written = c->written || m.bits[i];
     }
+    NodeId old[KRG_DSM_REPLICAS_MAX];
+    const u32 keepers = home_serving_ ? 0 : old_keepers(*c, old);
+    for (u32 i = 0; i < keepers; i++)
+        if (old[i] == from) c->keepers_heard |= 1u << i;
     if (!home_serving_ && c->bits_epoch < m.version.epoch && home(m.key, m.policy) == cfg_.self)
         c->bits_epoch = m.version.epoch;
     c->told = true;
@@ -275,10 +279,51 @@ u64 Engine::last_served() const {
 /// first write.
 void Engine::keep_bits() {
     for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
+        c->keepers_heard = 0;
         const Key first{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT};
         if (c->bits_epoch && c->bits_epoch == begun_ && keeps_bits(first, c->policy, cfg_.self)) c->bits_epoch = epoch_;
     }
     begun_ = epoch_;
+}
+
+/// Keeps the members of the epoch that begins for the next rebuild, and those of the last for this one.
+void Engine::remember_members() {
+    krg_dsm_member* list = old_member_;
+    u32 room = old_room_;
+    old_member_ = next_old_;
+    old_members_ = next_old_members_;
+    old_room_ = next_old_room_;
+    old_epoch_ = old_members_ ? begun_ : 0;
+    if (members_ > room) {
+        heap_.give(list, room * sizeof(krg_dsm_member));
+        list = static_cast<krg_dsm_member*>(heap_.take(members_ * sizeof(krg_dsm_member)));
+        room = list ? members_ : 0;
+    }
+    next_old_ = list;
+    next_old_room_ = room;
+    next_old_members_ = room ? members_ : 0;  // without memory nothing is remembered, and the next rebuild is careful
+    for (u32 i = 0; i < next_old_members_; i++) list[i] = member_[i];
+}
+
+/// Who was to keep the bits of @c in the epoch before this one: how many, home first.
+u32 Engine::old_keepers(const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const {
+    place_among(old_member_, old_members_, c.key, c.policy, out);
+    const u32 n = replicas(c.policy) < 2 ? 2 : replicas(c.policy);
+    return n < old_members_ ? n : old_members_;
+}
+
+/// One of those who kept the bits of @c in epoch @served is still here, knows every chunk that was written, and has
+/// not reported this one: nothing of it was written that others have not reported.
+bool Engine::keeper_left(const Chunk& c, u64 served) const {
+    if (!served || served != old_epoch_) return false;
+    NodeId p[KRG_DSM_REPLICAS_MAX];
+    const u32 n = old_keepers(c, p);
+    for (u32 i = 0; i < n; i++) {
+        if (!stayed(p[i], served) || (c.keepers_heard >> i & 1)) continue;
+        const Peer* peer = peers_.find(Key{0, p[i]});
+        if (p[i] == cfg_.self ? knows_chunks_ : peer && peer->knows) return true;
+    }
+    return false;
 }
 
 /// Written chunks of this home of which nobody is left who knows all bits: what has no copy may have been written.
@@ -289,7 +334,7 @@ void Engine::check_bits(u64 served) {
         const bool young = !knows_chunks_ && !c->told && !c->bits_epoch;
         if (young && keeps_bits(first, c->policy, cfg_.self)) c->bits_epoch = epoch_;
         if (!c->written || home(first, c->policy) != cfg_.self) continue;
-        if (c->bits_epoch < served && !KRG_DSM_MUTANT(LostReadsZero))
+        if (c->bits_epoch < served && !keeper_left(*c, served) && !KRG_DSM_MUTANT(LostReadsZero))
             for (u64& b : c->bits) b = ~0ull;
         c->bits_epoch = epoch_;
     }

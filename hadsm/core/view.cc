@@ -140,6 +140,7 @@ void Engine::commit_view(const krg_dsm_event& ev) {
 void Engine::begin_epoch() {
     serving_ = true;
     drained_told_ = false;
+    remember_members();
     keep_bits();
     Parked* waiting = parked_;
     parked_ = parked_last_ = nullptr;
