@@ -69,7 +69,7 @@ void Checker::crash(NodeId node, u32 frozen) {
     for (unsigned i = 0; i < object_.size(); i++) copy_[node][i] = {};
     for (unsigned i = 0; i < object_.size(); i++) {
         Object& o = object_[i];
-        o.forgotten = excused(o, i);
+        o.forgotten = o.forgotten || keepers_gone(o);
         if (o.granted && crashes_since_calm_ >= std::min(o.promise.replicas, able_low_)) o.hit = true;
     }
     // A line all of whose upper values belong to the living is certain.
@@ -207,40 +207,20 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
 }
 
 void Checker::calm() {
-    for (unsigned i = 0; i < object_.size(); i++) object_[i].forgotten = excused(object_[i], i);
     if (crashes_since_calm_ != 0)
         for (Object& o : object_) o.judge = true;
     crashes_since_calm_ = 0;
     able_low_ = able_;
 }
 
-/// Only when everybody who knows what was ever written may have died in one go: then zeros cannot be told from loss.
-bool Checker::excused(const Object& o, unsigned object) const {
-    if (o.forgotten) return true;
-    const u32 keepers = std::min(std::max<u32>(2, o.promise.replicas), able_low_);
-    if (crashes_since_calm_ < keepers) return false;
-    for (NodeId n = 1; n <= nodes_; n++)
-        if (node_[n].alive && copy_[n][object].bit) return false;
-    return true;
-}
-
-/// Nobody is left who knows that it was ever written.
-void Checker::forget_all(unsigned object) {
-    Object& o = object_[object];
-    bits_lost_++;
-    o.line.assign(1, zeros);
-    o.open = o.lost = o.undo = o.granted = o.spread = o.forgotten = false;
-    o.need = 0;
-    o.graves.clear();
+/// Everybody who knew what of its chunk was ever written may have died between two quiet moments.
+bool Checker::keepers_gone(const Object& o) const {
+    return crashes_since_calm_ >= std::min(std::max<u32>(2, o.promise.replicas), able_low_);
 }
 
 /// A page that is not in the line: what went wrong?
 void Checker::strange(NodeId node, unsigned object, Value v) {
     Object& o = object_[object];
-    if (v == zeros && holders(object) == 0 && excused(o, object)) {
-        forget_all(object);
-        return;
-    }
     const char* rule = holders(object) == 0 ? "silent-loss" : "data-value";
     fail(rule, fmt::format("node {} sees {} in object {}, where {} must survive", node, name_of(v), object, name_of(o.line.front())));
 }
@@ -254,16 +234,12 @@ void Checker::page(NodeId node, unsigned object, const Page& page) {
     o.judge = true;
     if (!page.present || same) return;
     const int at = place(o, page.value);
-    if (o.lost && page.value == zeros && excused(o, object)) {
-        forget_all(object);
-    } else if (o.lost) {
+    if (o.lost) {
         fail("silent-loss", fmt::format("node {} sees {} in object {} after -EIO was answered for it", node, name_of(page.value), object));
     } else if (at < 0) {
         strange(node, object, page.value);
     } else if (o.open) {
         const bool older = static_cast<std::size_t>(at) + 1 < o.line.size();
-        if (!o.promise.durable && older && !o.undo && page.value == zeros && excused(o, object))
-            return forget_all(object);
         if (!o.promise.durable && older && !o.undo)
             fail("silent-loss", fmt::format("node {} sees {} in volatile object {}, which was overwritten by {}; its writer died", node,
                                             name_of(page.value), object, name_of(o.line.back())));
@@ -285,20 +261,25 @@ void Checker::foreign(NodeId node, unsigned object) {
     }
 }
 
+bool Checker::chunk_written(u64 chunk) const {
+    return std::any_of(object_.begin(), object_.end(), [&](const Object& o) { return o.promise.chunk == chunk && o.granted; });
+}
+
 void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     Object& o = object_[object];
     if (errno_value != -EIO) return;
     if (o.lost) return;
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
     const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && !o.hit : !o.granted;
-    if (plain)
+    if (plain && o.forgotten && chunk_written(o.promise.chunk))
+        bits_lost_++;  // of a chunk that was written nobody knows any more which objects were: none may be zeros
+    else if (plain)
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which nothing was ever {}", node, object,
                                        o.promise.durable ? "committed" : "written"));
     else if (left && (o.line.front() != zeros || !o.promise.durable))
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which {} nodes keep {} or later", node, object,
                                        holders(object), name_of(o.line.front())));
     o.lost = true;
-    o.forgotten = false;
     o.need = 0;
 }
 
@@ -327,8 +308,6 @@ void Checker::claims(unsigned object, unsigned others) {
     Object& o = object_[object];
     o.level = std::max(o.level, std::min(others + 1, target(o)));
 }
-
-void Checker::knows_bit(NodeId node, unsigned object, bool initialised) { copy_[node][object].bit = initialised; }
 
 bool Checker::holds(NodeId node, unsigned object) const {
     const Object& o = object_[object];

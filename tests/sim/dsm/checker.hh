@@ -60,7 +60,6 @@ public:
     void state(NodeId node, unsigned object, u8 state, u64 epoch, bool staged = false);
     /// The engine of the writer names so many nodes beside itself that hold the committed version.
     void claims(unsigned object, unsigned others);
-    void knows_bit(NodeId node, unsigned object, bool initialised);
 
     /// Evaluates what can only be judged on a whole picture. Call it after every event.
     void judge();
@@ -83,7 +82,7 @@ private:
         bool granted = false;            ///< somebody wanted to write it
         bool lost = false;               ///< -EIO was answered
         bool undo = false;               ///< volatile: a handed-over copy may come back
-        bool forgotten = false;          ///< all who knew that it was ever written may have died at once
+        bool forgotten = false;          ///< all who knew what of its chunk was written may have died at once
         bool hit = false;                ///< as many died at once as it has copies: a first commit may be lost
         bool spread = false;             ///< a page of it was outside its writer
         u32 level = 0;                   ///< copies that new values must have
@@ -96,7 +95,7 @@ private:
         Value best = zeros;  ///< newest of those kept for the engine, by place in the line
         u8 state = 0;
         u64 epoch = 0;
-        bool bit = false, staged = false;
+        bool staged = false;
         std::vector<Value> kept;
     };
     struct Node {
@@ -125,8 +124,8 @@ private:
     [[nodiscard]] u32 life_of(Value v) const;
     [[nodiscard]] bool newest_somewhere(unsigned object) const;
     [[nodiscard]] u32 target(const Object& o) const { return std::min(o.promise.replicas, able_); }
-    [[nodiscard]] bool excused(const Object& o, unsigned object) const;
-    void forget_all(unsigned object);
+    [[nodiscard]] bool keepers_gone(const Object& o) const;
+    [[nodiscard]] bool chunk_written(u64 chunk) const;
     void strange(NodeId node, unsigned object, Value v);
     void judge_sharing(unsigned object);
     void judge_copies(unsigned object);

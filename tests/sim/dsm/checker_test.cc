@@ -11,8 +11,8 @@ using namespace krg::sim::dsm;
 
 namespace {
 
-constexpr Promise volatile_object{false, 1};
-constexpr Promise durable_object{true, 2};
+constexpr Promise volatile_object{false, 1, 0};
+constexpr Promise durable_object{true, 2, 0};
 
 /// A cluster of three nodes that does what a test says.
 class History {
@@ -254,7 +254,6 @@ TEST(DsmChecker, LostDurableReadsZeros) {
     h.keeps(1, 0, {v});
     h.unmaps(1, 0);
     h.sees(2, 0, v);
-    (*h).knows_bit(3, 0, true);
     (*h).crash(1, 0);
     (*h).crash(2, 0);
     h.sees(3, 0, zeros);
@@ -308,21 +307,25 @@ TEST(DsmChecker, ErrorForWhatWasNeverWritten) {
     EXPECT_EQ(h.rule(), "false-loss");
 }
 
-TEST(DsmChecker, ZerosAreForgivenOnlyWhenAllWhoKnewDiedAtOnce) {
-    History h({volatile_object});
+TEST(DsmChecker, ErrorForTheNeverWrittenIsForgivenWhenAllWhoKnewDiedAtOnce) {
+    History h({volatile_object, volatile_object});
     h.write(1, 0);
     (*h).crash(1, 0);
     (*h).crash(2, 0);
-    h.sees(3, 0, zeros);
+    (*h).error(3, 1, -EIO);
     EXPECT_EQ(h.rule(), "");
     EXPECT_EQ((*h).bits_lost(), 1U);
-    History known({volatile_object});
-    known.write(1, 0);
-    (*known).knows_bit(3, 0, true);
-    (*known).crash(1, 0);
-    (*known).crash(2, 0);
-    known.sees(3, 0, zeros);
-    EXPECT_EQ(known.rule(), "silent-loss");
+    History one({volatile_object, volatile_object});
+    one.write(1, 0);
+    (*one).crash(1, 0);
+    (*one).error(3, 1, -EIO);
+    EXPECT_EQ(one.rule(), "false-loss") << "one crash leaves somebody who knows";
+    History other({volatile_object, {false, 1, 9}});
+    other.write(1, 0);
+    (*other).crash(1, 0);
+    (*other).crash(2, 0);
+    (*other).error(3, 1, -EIO);
+    EXPECT_EQ(other.rule(), "false-loss") << "nothing of that chunk was ever written";
 }
 
 TEST(DsmChecker, RepairIsDemandedOfAnIdleCluster) {

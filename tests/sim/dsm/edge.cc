@@ -20,7 +20,9 @@ u8 mode_of(Op op) { return op == Op::read ? KRG_DSM_READ : KRG_DSM_WRITE; }
 
 std::string name_of(Value v) { return v == zeros ? "zeros" : fmt::format("n{}.w{}", writer_of(v), nth_of(v)); }
 
-Promise promise_of(const krg_dsm_object& object) { return {object.policy.cls == KRG_DSM_DURABLE, object.policy.replicas}; }
+Promise promise_of(const krg_dsm_object& object) {
+    return {object.policy.cls == KRG_DSM_DURABLE, object.policy.replicas, object.container << 32 | object.index >> KRG_DSM_CHUNK_SHIFT};
+}
 
 Edge::Edge(NodeId id, const Setup& setup, Checker& checker, EdgeWorld& world)
     : id_(id), setup_(setup), checker_(checker), world_(world), memory_(setup.arenas) {}
@@ -487,7 +489,6 @@ void Edge::look() {
         krg_dsm_copy copy{};
         krg_dsm_inspect(engine_, &setup_.objects[o], &copy);
         checker_.state(id_, o, copy.state, s_.epoch, copy.staged != 0);
-        checker_.knows_bit(id_, o, copy.initialised != 0);
         if (copy.state == KRG_DSM_X && copy.staged == 0 && copy.dirty == 0) {
             unsigned others = 0;
             for (u16 n : copy.retained_at) others += n != 0 ? 1 : 0;

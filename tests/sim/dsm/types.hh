@@ -25,10 +25,11 @@ constexpr NodeId writer_of(Value v) { return static_cast<NodeId>(v >> 24); }
 constexpr u32 nth_of(Value v) { return v & 0xffffff; }
 [[nodiscard]] std::string name_of(Value v);
 
-/// Class and k of an object, as the checkers need them.
+/// Class, k and chunk of an object, as the checkers need them.
 struct Promise {
     bool durable = false;
     unsigned replicas = 1;
+    u64 chunk = 0;
 };
 
 struct Broken {
