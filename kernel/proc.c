@@ -3,10 +3,13 @@
  * /proc/kerrighed/{nodes,view,stats}: the picture krgadm gives, for people and
  * scripts without the tool. Read only; nothing is steered from here.
  */
+#include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <uapi/linux/kerrighed.h>
+
+#include <kerrighed/proc.h>
 
 #include "control.h"
 #include "node.h"
@@ -169,6 +172,18 @@ static const struct seq_operations krg_proc_stats_ops = {
 	.stop	= krg_proc_stats_stop,
 	.show	= krg_proc_stats_show,
 };
+
+struct proc_dir_entry *krg_proc_add(const char *name, int (*show)(struct seq_file *m, void *v))
+{
+	return proc_create_single(name, 0444, krg_proc_dir, show);
+}
+EXPORT_SYMBOL_GPL(krg_proc_add);
+
+void krg_proc_remove(struct proc_dir_entry *entry)
+{
+	proc_remove(entry);
+}
+EXPORT_SYMBOL_GPL(krg_proc_remove);
 
 int __init krg_proc_init(void)
 {

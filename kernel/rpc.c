@@ -290,6 +290,17 @@ int krg_rpc_post(u16 node, u16 number, const struct kvec *vec, size_t nr)
 }
 EXPORT_SYMBOL_GPL(krg_rpc_post);
 
+void krg_rpc_reset(u16 node, const char *why)
+{
+	struct krg_session *s = krg_session_get(node);
+
+	if (!s)
+		return;
+	krg_session_kill(s, why);
+	krg_session_put(s);
+}
+EXPORT_SYMBOL_GPL(krg_rpc_reset);
+
 /* ---- echo, for `krgadm link` and tests ---- */
 
 static void rpc_ping(struct krg_rpc_req *req)

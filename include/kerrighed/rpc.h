@@ -122,6 +122,15 @@ int krg_rpc_send(u16 node, u16 type, const struct kvec *vec, size_t nr, unsigned
  */
 int krg_rpc_post(u16 node, u16 type, const struct kvec *vec, size_t nr);
 
+/**
+ * krg_rpc_reset() - end the connection with @node
+ *
+ * For protocols that have lost a message to it, or got one that cannot be: what
+ * was in flight is gone, and membership makes a new epoch. Any context that may
+ * take a spinlock.
+ */
+void krg_rpc_reset(u16 node, const char *why);
+
 /** A page, or part of one, as a piece of a payload; sent from where it is, received into it. */
 static inline struct kvec krg_rpc_page(struct page *page, unsigned int offset, unsigned int len)
 {

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the engine wants done, in its order. Nothing here waits: messages leave
+ * or are queued, answers wake whoever asked, and whatever must have a page lock
+ * goes to the worker (edge.c). A granted page is put into the page cache right here,
+ * by whoever received it, if memory allows: one wake-up less between the network
+ * and the program.
+ */
+#include <linux/highmem.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/slab.h>
+
+#include <kerrighed/rpc.h>
+
+#include "domain.h"
+
+static u64 now_us(void)
+{
+	return div_u64(ktime_get_ns(), NSEC_PER_USEC);
+}
+
+/* ---- answers ---- */
+
+void hadsm_waiter_release(struct kref *ref)
+{
+	struct hadsm_waiter *w = container_of(ref, struct hadsm_waiter, ref);
+
+	if (w->spare)
+		put_page(w->spare);
+	hadsm_store_put(w->store);
+	kfree(w);
+}
+
+void hadsm_installed(struct hadsm_domain *d, struct hadsm_waiter *w)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_INSTALLED };
+
+	lockdep_assert_held(&d->lock);
+	if (!w->granted)
+		return;
+	w->granted = false;
+	if (!d->engine)
+		return;
+	ev.object = hadsm_object(w->store, w->index);
+	hadsm_step(d, &ev);
+}
+
+/*
+ * INSTALLED of a waiter that has gone is not sent from here, inside a step: it
+ * becomes a pin that is due at once.
+ */
+static void waiter_forget(struct hadsm_domain *d, struct hadsm_waiter *w)
+{
+	if (!w->granted || !d->engine) {
+		kref_put(&w->ref, hadsm_waiter_release);
+		return;
+	}
+	w->expires = jiffies;
+	list_add_tail(&w->list, &d->pins);
+	WRITE_ONCE(d->nr_pins, d->nr_pins + 1);
+	mod_delayed_work(hadsm_wq, &d->pin_work, 0);
+}
+
+void hadsm_waiter_answer(struct hadsm_domain *d, struct hadsm_waiter *w, int error)
+{
+	lockdep_assert_held(&d->lock);
+	list_del_init(&w->list);
+	w->error = error;
+	w->granted = !error && w->store;
+	w->answered = true;
+	if (w->abandoned) {
+		waiter_forget(d, w);
+		return;
+	}
+	complete(&w->done);
+	kref_put(&w->ref, hadsm_waiter_release);
+}
+
+void hadsm_pins_flush(struct hadsm_domain *d, bool all)
+{
+	unsigned long now = jiffies, next = 0;
+	struct hadsm_waiter *w;
+	bool again;
+
+	lockdep_assert_held(&d->lock);
+	do {	/* a step may change the list */
+		again = false;
+		list_for_each_entry(w, &d->pins, list) {
+			if (!all && time_before(now, w->expires)) {
+				if (!next || time_before(w->expires, next))
+					next = w->expires;
+				continue;
+			}
+			list_del_init(&w->list);
+			WRITE_ONCE(d->nr_pins, d->nr_pins - 1);
+			hadsm_installed(d, w);
+			kref_put(&w->ref, hadsm_waiter_release);
+			again = true;
+			break;
+		}
+	} while (again);
+	if (next && !all)
+		mod_delayed_work(hadsm_wq, &d->pin_work, next - now);
+}
+
+/* ---- grants ---- */
+
+/* The page for the page cache: what came, a copy of what came, or zeros. */
+static struct folio *grant_folio(struct hadsm_waiter *w)
+{
+	struct page *page = hadsm_page(w->handle);
+
+	if (page && page_private(page) != HADSM_PAGE_USED) {
+		w->handle = 0;
+		return page_folio(page);
+	}
+	if (page) {
+		copy_highpage(w->spare, page);
+		w->handle = 0;
+		put_page(page);
+	} else {
+		clear_highpage(w->spare);
+	}
+	page = w->spare;
+	w->spare = NULL;
+	return page_folio(page);
+}
+
+int hadsm_grant(struct hadsm_domain *d, struct hadsm_waiter *w, gfp_t gfp)
+{
+	struct address_space *mapping = w->store->inode->i_mapping;
+	struct folio *folio = filemap_get_folio(mapping, w->index);
+	int err;
+
+	lockdep_assert_held(&d->lock);
+	if (IS_ERR_OR_NULL(folio)) {
+		if (!w->fresh)
+			return -ENOENT;
+		folio = grant_folio(w);
+		folio_mark_uptodate(folio);
+		err = filemap_add_folio(mapping, folio, w->index, gfp);
+		if (err) {	/* the worker has another try */
+			w->handle = hadsm_handle(&folio->page);
+			return err;
+		}
+		/* Before anybody else can have the lock. */
+		if (w->mode == KRG_DSM_WRITE)
+			folio_set_checked(folio);
+		folio_unlock(folio);
+	} else if (w->mode == KRG_DSM_WRITE) {
+		folio_set_checked(folio);
+	}
+	folio_put(folio);
+	return 0;
+}
+
+static void act_grant(struct hadsm_domain *d, const struct krg_dsm_action *act)
+{
+	struct hadsm_waiter *w = (struct hadsm_waiter *)(unsigned long)act->token;
+	int err;
+
+	w->fresh = act->fresh;
+	w->handle = act->handle;
+	w->mode = act->mode;
+	err = hadsm_grant(d, w, GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	if (!err) {
+		hadsm_waiter_answer(d, w, 0);
+		return;
+	}
+	w->task.type = KRG_DSM_ACT_GRANT;
+	list_add_tail(&w->task.list, &d->tasks);
+	queue_work(hadsm_wq, &d->edge_work);
+}
+
+/* ---- the rest ---- */
+
+static void act_edge(struct hadsm_domain *d, const struct krg_dsm_action *act)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_EDGE_DONE, .object = act->object };
+	struct hadsm_task *task = kmalloc(sizeof(*task), GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+
+	if (!task) {
+		ev.error = -EBUSY;	/* the engine asks again later */
+		krg_dsm_step(d->engine, now_us(), &ev);
+		return;
+	}
+	task->type = act->type;
+	task->object = act->object;
+	list_add_tail(&task->list, &d->tasks);
+	queue_work(hadsm_wq, &d->edge_work);
+}
+
+static void act_reset(struct hadsm_domain *d, const struct krg_dsm_action *act)
+{
+	d->resets++;
+	pr_warn_ratelimited("domain %016llx: connection with node %u is reset: %s\n", d->id,
+			    act->node, act->reason == KRG_DSM_R_MEMORY ? "no memory" :
+			    "it said what cannot be");
+	krg_rpc_reset(act->node, "coherence");
+}
+
+static void carry_out(struct hadsm_domain *d, const struct krg_dsm_action *a)
+{
+	switch (a->type) {
+	case KRG_DSM_ACT_SEND:
+		hadsm_send(d, a);
+		break;
+	case KRG_DSM_ACT_GRANT:
+		act_grant(d, a);
+		break;
+	case KRG_DSM_ACT_ERROR:
+	case KRG_DSM_ACT_DONE:
+		hadsm_waiter_answer(d, (struct hadsm_waiter *)(unsigned long)a->token, a->error);
+		break;
+	case KRG_DSM_ACT_DOWNGRADE:
+	case KRG_DSM_ACT_INVALIDATE:
+		act_edge(d, a);
+		break;
+	case KRG_DSM_ACT_SNAPSHOT:
+		d->snapshot.type = a->type;
+		list_add_tail(&d->snapshot.list, &d->tasks);
+		queue_work(hadsm_wq, &d->edge_work);
+		break;
+	case KRG_DSM_ACT_FREE:
+		put_page(hadsm_page(a->handle));
+		break;
+	case KRG_DSM_ACT_DRAINED:
+		WRITE_ONCE(d->drained, true);
+		hadsm_view_drained();
+		break;
+	case KRG_DSM_ACT_RESET:
+		act_reset(d, a);
+		break;
+	case KRG_DSM_ACT_PREPARED:	/* it has: nothing of the old epoch waits outside of the engine */
+	case KRG_DSM_ACT_RECOVERED:
+		break;
+	default:
+		pr_warn_once("engine action %u is not known here\n", a->type);
+	}
+}
+
+void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
+{
+	u64 deadline;
+
+	lockdep_assert_held(&d->lock);
+	if (!d->engine)
+		return;
+	krg_dsm_step(d->engine, now_us(), ev);
+	while (krg_dsm_next_action(d->engine, &d->act))
+		carry_out(d, &d->act);
+	deadline = krg_dsm_deadline(d->engine);
+	if (deadline == ~0ULL)
+		hrtimer_try_to_cancel(&d->timer);
+	else
+		hrtimer_start(&d->timer, ns_to_ktime(deadline * NSEC_PER_USEC), HRTIMER_MODE_ABS);
+}

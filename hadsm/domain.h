@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of hadsm.ko share. A domain is one coherence engine (core/) with
+ * everything the engine needs around it: memory, a timer, messages, and the local
+ * copies, which live in the page cache of one inode (a store) per container.
+ *
+ * Files: domain.c (life of domains, stores, and the timer), action.c (what the engine wants
+ * done), edge.c (the part of it that touches page tables, in a worker), net.c
+ * (messages), page.c (what a fault, read or write waits for), file.c and super.c
+ * (the file system), view.c (membership), main.c.
+ *
+ * Locks, outer to inner:
+ *	hadsm_domains_mutex	the list of domains, and telling all of them of a view
+ *	mmap_lock, VMA lock	of a program that faults; dropped before a wait where the
+ *				kernel lets us
+ *	folio lock		of a page in a store: held from the check that access is
+ *				granted until the page table entry is in place, and by
+ *				whoever takes access away
+ *	domain.lock		the engine, and every field that says so. Never held while
+ *				waiting for a folio lock or for the network
+ *	i_pages, i_mmap_rwsem	the kernel's own, inside of the folio lock
+ * hadsm_domains_mutex and the folio lock do not meet under domain.lock.
+ */
+#ifndef KRG_HADSM_DOMAIN_H
+#define KRG_HADSM_DOMAIN_H
+
+#include <linux/completion.h>
+#include <linux/fs.h>
+#include <linux/hrtimer.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <kerrighed/membership.h>
+
+#include "core/dsm.h"
+
+#define HADSM_MAGIC		0x6b68646d
+#define HADSM_NAME_MAX		31
+/* Page private of one that was in a page cache: it has a place in the kernel's lists, and is put into no other. */
+#define HADSM_PAGE_USED		1UL
+#define HADSM_SIZE		(1ULL << 40)	/* of every file: sparse, all of it zeros until written */
+
+struct hadsm_store;
+
+/* An edge action that may sleep for a page lock: one for the worker. */
+struct hadsm_task {
+	struct list_head list;		/* domain.tasks */
+	u32 type;			/* enum krg_dsm_action_type */
+	struct krg_dsm_object object;	/* of DOWNGRADE, INVALIDATE */
+};
+
+/*
+ * One access somebody asked the engine for; its address is the engine's token.
+ * Two references: whoever asked, and the engine until it has answered.
+ */
+struct hadsm_waiter {
+	struct kref ref;
+	struct list_head list;		/* domain.waiters until answered, then domain.pins or none */
+	struct completion done;
+	struct hadsm_store *store;	/* NULL: waits for a SYNC */
+	pgoff_t index;
+	u16 mode;			/* enum krg_dsm_mode */
+	int error;
+	bool answered;
+	bool granted;			/* ... and INSTALLED is owed */
+	bool abandoned;			/* nobody waits any more: INSTALLED at once */
+	bool wish;			/* a pin that stands for no grant: who is about to write */
+	const void *who;		/* the task that an error or wish is kept for; never dereferenced */
+	unsigned long expires;		/* as a pin */
+	struct page *spare;		/* for a page of zeros, or a copy */
+	struct hadsm_task task;		/* a GRANT that had to go to the worker */
+	u8 fresh;
+	u64 handle;
+};
+
+/* A message that the network could not take yet. */
+struct hadsm_letter {
+	struct list_head list;
+	struct page *page;		/* our own copy, or NULL */
+	u16 node;
+	u32 len;
+	u8 data[];
+};
+
+struct hadsm_domain {
+	struct kref ref;
+	struct list_head list;		/* hadsm_domains */
+	u64 id;
+	char name[HADSM_NAME_MAX + 1];	/* "" until it is mounted here */
+	u32 replicas;
+
+	struct mutex lock;		/* all below, and the engine */
+	struct krg_dsm *engine;		/* NULL: over */
+	struct krg_dsm_action act;	/* the one being carried out */
+	struct list_head waiters;
+	struct list_head pins;		/* granted, kept until the fault that wanted it comes back */
+	struct list_head tasks;		/* hadsm_task, in the engine's order */
+	struct list_head letters;	/* hadsm_letter, in the engine's order */
+	unsigned int nr_letters;
+	DECLARE_BITMAP(blocked, KRG_DSM_NODES_MAX + 1);	/* whose letters have to wait, in one round */
+	struct hadsm_task snapshot;	/* at most one is under way */
+	bool draining, drained;
+	u64 refused, resets;
+
+	/* Written under the lock; read without it, under a folio lock or before waiting. */
+	bool dead;			/* this node's part in it is over: -EIO, SIGBUS */
+	bool suspended;			/* the lease is out: nobody may touch anything */
+	unsigned int nr_pins;
+	wait_queue_head_t wait;		/* for !suspended or dead */
+
+	struct xarray stores;		/* hadsm_store by container */
+	struct hrtimer timer;
+	struct work_struct tick_work, edge_work;
+	struct delayed_work letter_work, pin_work;
+};
+
+/* A container: an inode of our own whose page cache holds the copies that are mapped here. */
+struct hadsm_store {
+	struct kref ref;
+	struct hadsm_domain *domain;
+	u64 container;
+	struct inode *inode;
+};
+
+/* main.c */
+extern struct workqueue_struct *hadsm_wq;
+extern struct krg_dsm_params hadsm_params;
+
+/* domain.c */
+extern struct mutex hadsm_domains_mutex;
+extern struct list_head hadsm_domains;
+int hadsm_domains_init(void);
+void hadsm_domains_exit(void);
+/** The domain with @id, made if there is none, with a reference; or an error pointer. */
+struct hadsm_domain *hadsm_domain_get(u64 id);
+void hadsm_domain_put(struct hadsm_domain *d);
+/** This node's part in @d is over: who waits gets -EIO, all pages go. Under hadsm_domains_mutex. */
+void hadsm_domain_stop(struct hadsm_domain *d);
+u64 hadsm_domain_id(const char *name, u32 replicas);
+/** The store of @container, made if there is none, with a reference; or an error pointer. */
+struct hadsm_store *hadsm_store_get(struct hadsm_domain *d, u64 container);
+/** ... or NULL; no reference, under domain.lock. */
+struct hadsm_store *hadsm_store_find(struct hadsm_domain *d, u64 container);
+void hadsm_store_put(struct hadsm_store *s);
+/** Nobody maps any page of @s any more; faults that had been allowed are over. */
+void hadsm_store_unmap(struct hadsm_store *s);
+
+/* action.c */
+/** Feeds the engine and carries out what follows. Under domain.lock; NULL: only sets the timer. */
+void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev);
+/** Puts a granted page into the page cache. -ENOMEM: it has to be tried again by the worker. */
+int hadsm_grant(struct hadsm_domain *d, struct hadsm_waiter *w, gfp_t gfp);
+/** The engine's answer to @w. Under domain.lock. */
+void hadsm_waiter_answer(struct hadsm_domain *d, struct hadsm_waiter *w, int error);
+void hadsm_waiter_release(struct kref *ref);
+void hadsm_pins_flush(struct hadsm_domain *d, bool all);
+/** INSTALLED for @w. Under domain.lock. */
+void hadsm_installed(struct hadsm_domain *d, struct hadsm_waiter *w);
+
+/* edge.c */
+void hadsm_edge_work(struct work_struct *work);
+void hadsm_edge_drop(struct hadsm_domain *d);
+
+/* net.c */
+int hadsm_net_init(void);
+void hadsm_net_exit(void);
+void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act);
+void hadsm_letters_drop(struct hadsm_domain *d);
+void hadsm_letter_work(struct work_struct *work);
+
+/* page.c */
+/** The page of @store, locked, with access in @mode; NULL: not here, or not allowed now. */
+struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode);
+/** ... asks for it and waits. The lock is held; or an error pointer. */
+struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode);
+/** All that is dirty in the domain becomes durable. */
+int hadsm_sync(struct hadsm_domain *d);
+extern const struct vm_operations_struct hadsm_vm_ops;
+
+/* file.c */
+extern const struct file_operations hadsm_file_ops;
+struct hadsm_store *hadsm_file_store(const struct file *file);
+
+/* super.c */
+extern struct file_system_type hadsm_fs_type;
+
+/* view.c */
+int hadsm_view_init(void);
+void hadsm_view_exit(void);
+/** Tells a new domain of the present view. Under hadsm_domains_mutex and domain.lock. */
+void hadsm_view_introduce(struct hadsm_domain *d);
+/** A domain has given everything away. */
+void hadsm_view_drained(void);
+/** The module is new here: other members may have spoken to it already. */
+void hadsm_view_announce(void);
+/** This node's id, 0: in no cluster. Under hadsm_domains_mutex. */
+u16 hadsm_view_self(void);
+
+static inline struct krg_dsm_object hadsm_object(const struct hadsm_store *s, pgoff_t index)
+{
+	return (struct krg_dsm_object){
+		.container = s->container, .index = index,
+		.policy = {
+			.cls = s->domain->replicas > 1 ? KRG_DSM_DURABLE : KRG_DSM_VOLATILE,
+			.replicas = s->domain->replicas,
+		},
+	};
+}
+
+static inline struct page *hadsm_page(u64 handle)
+{
+	return (struct page *)(unsigned long)handle;
+}
+
+static inline u64 hadsm_handle(const struct page *page)
+{
+	return (unsigned long)page;
+}
+
+#endif

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The worker that takes access away: write-protects pages, takes them out of the
+ * page cache, copies a batch. It may wait for a page lock, which a fault holds
+ * until its page table entry is in place, and never for the network.
+ *
+ * PG_checked on a page of a store means: the engine has said that it may be
+ * written, and knows that it is. It is set when a grant arrives and cleared here,
+ * under the page lock, before the page is write-protected.
+ */
+#include <linux/highmem.h>
+#include <linux/rmap.h>
+#include <linux/slab.h>
+
+#include <kerrighed/compat.h>
+
+#include "domain.h"
+
+/* The page of @object with its lock, or NULL. */
+static struct folio *edge_folio(struct hadsm_domain *d, const struct krg_dsm_object *object,
+				struct address_space **mapping)
+{
+	struct hadsm_store *s;
+	struct folio *folio;
+
+	mutex_lock(&d->lock);
+	s = hadsm_store_find(d, object->container);
+	if (s)
+		kref_get(&s->ref);
+	mutex_unlock(&d->lock);
+	if (!s)
+		return NULL;
+	*mapping = s->inode->i_mapping;
+	folio = filemap_lock_folio(*mapping, object->index);
+	hadsm_store_put(s);	/* the domain has one as long as it runs this */
+	return IS_ERR(folio) ? NULL : folio;
+}
+
+static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object)
+{
+	struct address_space *mapping;
+	struct folio *folio = edge_folio(d, object, &mapping);
+
+	if (!folio)
+		return -EIO;
+	folio_clear_checked(folio);
+	folio_mkclean(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+	return 0;
+}
+
+static int edge_invalidate(struct hadsm_domain *d, const struct krg_dsm_object *object, u64 *handle)
+{
+	struct address_space *mapping;
+	struct folio *folio = edge_folio(d, object, &mapping);
+	int err = -EBUSY;
+
+	if (!folio)
+		return -EIO;
+	if (!folio_maybe_dma_pinned(folio)) {
+		folio_clear_checked(folio);
+		err = krg_remove_folio(mapping, folio);
+	}
+	folio_unlock(folio);
+	if (err) {
+		folio_put(folio);
+		return -EBUSY;
+	}
+	/* Nobody writes it any more, also not through the page cache: grants make copies of it. */
+	set_page_private(&folio->page, HADSM_PAGE_USED);
+	*handle = hadsm_handle(&folio->page);
+	return 0;
+}
+
+static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_EDGE_DONE, .object = task->object };
+
+	if (task->type == KRG_DSM_ACT_DOWNGRADE)
+		ev.error = edge_downgrade(d, &task->object);
+	else
+		ev.error = edge_invalidate(d, &task->object, &ev.handle);
+	if (ev.error == -EIO)
+		pr_warn_ratelimited("domain %016llx: %llx/%llu is not in the page cache\n", d->id,
+				    task->object.container, task->object.index);
+	mutex_lock(&d->lock);
+	if (d->engine)
+		hadsm_step(d, &ev);
+	else if (ev.handle)
+		put_page(hadsm_page(ev.handle));
+	mutex_unlock(&d->lock);
+}
+
+/* ---- batches ---- */
+
+static bool edge_batch_object(struct hadsm_domain *d, u32 i, struct krg_dsm_object *object)
+{
+	bool more;
+
+	mutex_lock(&d->lock);
+	more = d->engine && !krg_dsm_batch_object(d->engine, i, object);
+	mutex_unlock(&d->lock);
+	return more;
+}
+
+static int edge_copy(struct hadsm_domain *d, u32 i, const struct krg_dsm_object *object)
+{
+	struct address_space *mapping;
+	struct folio *folio = edge_folio(d, object, &mapping);
+	struct page *copy;
+
+	if (!folio)
+		return -EIO;
+	copy = alloc_page(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
+	if (copy)
+		copy_highpage(copy, &folio->page);
+	folio_unlock(folio);
+	folio_put(folio);
+	if (!copy)
+		return -ENOMEM;
+	mutex_lock(&d->lock);
+	if (d->engine)
+		krg_dsm_batch_put(d->engine, i, hadsm_handle(copy));
+	else
+		put_page(copy);
+	mutex_unlock(&d->lock);
+	return 0;
+}
+
+/* All are protected before the first is copied: the batch is a point in this node's history. */
+static void edge_snapshot(struct hadsm_domain *d)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_SNAPSHOT_DONE };
+	struct krg_dsm_object object;
+	u32 i;
+
+	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
+		ev.error = edge_downgrade(d, &object);
+	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
+		ev.error = edge_copy(d, i, &object);
+	mutex_lock(&d->lock);
+	hadsm_step(d, &ev);
+	mutex_unlock(&d->lock);
+}
+
+/* ---- the worker ---- */
+
+static void edge_grant(struct hadsm_domain *d, struct hadsm_waiter *w)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_INSTALLED };
+	int err;
+
+	lockdep_assert_held(&d->lock);
+	err = hadsm_grant(d, w, GFP_NOIO | __GFP_NOFAIL);
+	if (!err) {
+		hadsm_waiter_answer(d, w, 0);
+		return;
+	}
+	pr_warn_ratelimited("domain %016llx: granted page %lu is not there: %d\n", d->id, w->index,
+			    err);
+	if (w->handle)
+		put_page(hadsm_page(w->handle));
+	w->handle = 0;
+	ev.object = hadsm_object(w->store, w->index);
+	hadsm_waiter_answer(d, w, -EIO);
+	hadsm_step(d, &ev);
+}
+
+/* The next task that needs more than domain.lock; grants on the way are done under it. */
+static struct hadsm_task *edge_next(struct hadsm_domain *d)
+{
+	struct hadsm_task *task;
+
+	mutex_lock(&d->lock);
+	while ((task = list_first_entry_or_null(&d->tasks, struct hadsm_task, list))) {
+		list_del_init(&task->list);
+		if (task->type != KRG_DSM_ACT_GRANT)
+			break;
+		/* Its waiter lives until it is answered, which ending the domain does too. */
+		edge_grant(d, container_of(task, struct hadsm_waiter, task));
+	}
+	mutex_unlock(&d->lock);
+	return task;
+}
+
+void hadsm_edge_work(struct work_struct *work)
+{
+	struct hadsm_domain *d = container_of(work, struct hadsm_domain, edge_work);
+	struct hadsm_task *task;
+
+	while ((task = edge_next(d))) {
+		if (task->type == KRG_DSM_ACT_SNAPSHOT) {
+			edge_snapshot(d);
+		} else {
+			edge_take_away(d, task);
+			kfree(task);
+		}
+		cond_resched();
+	}
+}
+
+void hadsm_edge_drop(struct hadsm_domain *d)
+{
+	struct hadsm_task *task, *next;
+	struct hadsm_waiter *w;
+
+	lockdep_assert_held(&d->lock);
+	list_for_each_entry_safe(task, next, &d->tasks, list) {
+		list_del_init(&task->list);
+		if (task->type == KRG_DSM_ACT_GRANT) {
+			w = container_of(task, struct hadsm_waiter, task);
+			if (w->handle)
+				put_page(hadsm_page(w->handle));
+			w->handle = 0;
+		} else if (task->type != KRG_DSM_ACT_SNAPSHOT) {
+			kfree(task);
+		}
+	}
+}

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a fault, a read or a write waits for: a page of the store, with the access
+ * that is needed. What is here already costs no message and no lock but the page's
+ * own. What is not is asked from the engine, and whoever asked sleeps, killable,
+ * without mmap_lock where the kernel lets us.
+ *
+ * A fault that has released mmap_lock can only ask to be repeated. So that its
+ * page is not taken away in between, the grant is kept as a pin: INSTALLED is said
+ * when the fault comes back and holds the page's lock, or a moment later if it
+ * does not. Errors and wishes are kept for the same task in the same way.
+ */
+#include <linux/file.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <kerrighed/compat.h>
+
+#include "domain.h"
+
+#define HADSM_PIN_TIME		(HZ / 50 ?: 1)	/* the fault is on its way back: it takes microseconds */
+#define HADSM_NOTE_TIME		HZ
+
+/* ---- what is here ---- */
+
+struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	struct address_space *mapping = s->inode->i_mapping;
+	struct folio *folio = filemap_lock_folio(mapping, index);
+
+	if (IS_ERR_OR_NULL(folio))
+		return NULL;
+	/* Under the page lock: whoever ends our access first says so, then takes this lock. */
+	if (!READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead) &&
+	    (mode == KRG_DSM_READ || folio_test_checked(folio)))
+		return folio;
+	folio_unlock(folio);
+	folio_put(folio);
+	return NULL;
+}
+
+/* ---- waiting ---- */
+
+static struct hadsm_waiter *waiter_new(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	struct hadsm_waiter *w = kzalloc(sizeof(*w), GFP_KERNEL);
+
+	if (!w)
+		return NULL;
+	kref_init(&w->ref);
+	INIT_LIST_HEAD(&w->list);
+	INIT_LIST_HEAD(&w->task.list);
+	init_completion(&w->done);
+	w->who = current;
+	if (s) {
+		w->spare = alloc_page(GFP_KERNEL);
+		if (!w->spare) {
+			kfree(w);
+			return NULL;
+		}
+		kref_get(&s->ref);
+		w->store = s;
+		w->index = index;
+		w->mode = mode;
+	}
+	return w;
+}
+
+/* Hands @w to the engine with @ev and waits for the answer. */
+static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct krg_dsm_event *ev)
+{
+	int err = 0;
+
+	ev->token = (unsigned long)w;
+	mutex_lock(&d->lock);
+	if (!d->engine || d->draining)
+		err = -EIO;
+	if (!err) {
+		kref_get(&w->ref);
+		list_add_tail(&w->list, &d->waiters);
+		hadsm_step(d, ev);
+	}
+	mutex_unlock(&d->lock);
+	if (err)
+		return err;
+	if (!wait_for_completion_killable(&w->done))
+		return w->error;
+	mutex_lock(&d->lock);
+	w->abandoned = true;
+	hadsm_installed(d, w);	/* if the answer came this moment */
+	mutex_unlock(&d->lock);
+	return -EINTR;
+}
+
+/* Asks for the page. On success INSTALLED is owed for *@out, which is the caller's; NULL otherwise. */
+static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, struct hadsm_waiter **out)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = mode };
+	struct hadsm_domain *d = s->domain;
+	struct hadsm_waiter *w;
+	int err;
+
+	*out = NULL;
+	if (wait_event_killable(d->wait, !READ_ONCE(d->suspended) || READ_ONCE(d->dead)))
+		return -EINTR;
+	w = waiter_new(s, index, mode);
+	if (!w)
+		return -ENOMEM;
+	ev.object = hadsm_object(s, index);
+	err = waiter_wait(d, w, &ev);
+	if (err)
+		kref_put(&w->ref, hadsm_waiter_release);
+	else
+		*out = w;
+	return err;
+}
+
+/* The grant of @w was used, or will not be. */
+static void page_installed(struct hadsm_waiter *w)
+{
+	struct hadsm_domain *d = w->store->domain;
+
+	mutex_lock(&d->lock);
+	hadsm_installed(d, w);
+	mutex_unlock(&d->lock);
+	kref_put(&w->ref, hadsm_waiter_release);
+}
+
+struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	struct hadsm_waiter *w;
+	struct folio *folio;
+	int err;
+
+	for (;;) {
+		folio = hadsm_page_lock(s, index, mode);
+		if (folio)
+			return folio;
+		err = page_request(s, index, mode, &w);
+		if (err)
+			return ERR_PTR(err);
+		folio = hadsm_page_lock(s, index, mode);
+		page_installed(w);
+		if (folio)
+			return folio;
+		/* A batch or a suspension came first: ask again. */
+		if (fatal_signal_pending(current))
+			return ERR_PTR(-EINTR);
+		cond_resched();
+	}
+}
+
+int hadsm_sync(struct hadsm_domain *d)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_SYNC };
+	struct hadsm_waiter *w = waiter_new(NULL, 0, 0);
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	err = waiter_wait(d, w, &ev);
+	kref_put(&w->ref, hadsm_waiter_release);
+	return err;
+}
+
+/* ---- pins ---- */
+
+static void pin_keep(struct hadsm_domain *d, struct hadsm_waiter *w, unsigned long time)
+{
+	w->expires = jiffies + time;
+	mutex_lock(&d->lock);
+	if (!d->engine) {
+		kref_put(&w->ref, hadsm_waiter_release);
+	} else {
+		list_add_tail(&w->list, &d->pins);
+		WRITE_ONCE(d->nr_pins, d->nr_pins + 1);
+		mod_delayed_work(hadsm_wq, &d->pin_work, HADSM_PIN_TIME);
+	}
+	mutex_unlock(&d->lock);
+}
+
+/* Something this task shall find when its fault comes back: an error, or (0) the wish to write. */
+static bool pin_note(struct hadsm_store *s, pgoff_t index, int error)
+{
+	struct hadsm_waiter *w = waiter_new(NULL, 0, 0);
+
+	if (!w)
+		return false;
+	kref_get(&s->ref);
+	w->store = s;
+	w->index = index;
+	w->error = error;
+	w->wish = !error;
+	pin_keep(s->domain, w, HADSM_NOTE_TIME);
+	return true;
+}
+
+/* Is @w what @what asks for: a mode, the grants that this access uses; 0: this task's notes? */
+static bool pin_matches(const struct hadsm_waiter *w, u16 what)
+{
+	if (w->error || w->wish)
+		return !what && w->who == current;
+	return what >= w->mode;
+}
+
+/*
+ * Takes pins of a page. With a mode the page is locked, has that access and is
+ * about to be mapped: the grants were used. With 0: an error that is kept for this
+ * task, 1 if it wished to write, or 0.
+ */
+static int pin_take(struct hadsm_store *s, pgoff_t index, u16 what)
+{
+	struct hadsm_domain *d = s->domain;
+	struct hadsm_waiter *w, *next;
+	LIST_HEAD(taken);
+	int found = 0;
+
+	if (!READ_ONCE(d->nr_pins))
+		return 0;
+	mutex_lock(&d->lock);
+	list_for_each_entry_safe(w, next, &d->pins, list) {
+		if (w->store != s || w->index != index || !pin_matches(w, what))
+			continue;
+		list_move(&w->list, &taken);
+		WRITE_ONCE(d->nr_pins, d->nr_pins - 1);
+		found = w->error ?: found ?: w->wish;
+	}
+	list_for_each_entry_safe(w, next, &taken, list) {
+		list_del_init(&w->list);
+		hadsm_installed(d, w);
+		kref_put(&w->ref, hadsm_waiter_release);
+	}
+	mutex_unlock(&d->lock);
+	return found;
+}
+
+/* ---- faults ---- */
+
+static vm_fault_t fault_error(int err)
+{
+	return err == -ENOMEM ? VM_FAULT_OOM : err == -EINTR ? VM_FAULT_RETRY : VM_FAULT_SIGBUS;
+}
+
+/* With the locks of the fault: where the kernel cannot repeat it. */
+static vm_fault_t fault_wait(struct vm_fault *vmf, struct hadsm_store *s, u16 mode)
+{
+	struct folio *folio = hadsm_page_get(s, vmf->pgoff, mode);
+
+	if (IS_ERR(folio))	/* killed: the signal comes before the access is tried again */
+		return folio == ERR_PTR(-EINTR) ? VM_FAULT_NOPAGE : fault_error(PTR_ERR(folio));
+	vmf->page = &folio->page;
+	return VM_FAULT_LOCKED;
+}
+
+/* Without them: the VMA may be gone afterwards, the file is held. */
+static vm_fault_t fault_repeat(struct vm_fault *vmf, struct hadsm_store *s, u16 mode)
+{
+	struct file *file = get_file(vmf->vma->vm_file);
+	pgoff_t index = vmf->pgoff;
+	struct hadsm_waiter *w;
+	int err;
+
+	krg_fault_release(vmf);
+	err = page_request(s, index, mode, &w);
+	if (!err)
+		pin_keep(s->domain, w, HADSM_PIN_TIME);
+	else if (err != -EINTR)
+		pin_note(s, index, err);	/* without memory for it: the fault asks again */
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
+static vm_fault_t hadsm_fault(struct vm_fault *vmf)
+{
+	struct hadsm_store *s = hadsm_file_store(vmf->vma->vm_file);
+	bool write = (vmf->flags & FAULT_FLAG_WRITE) && (vmf->vma->vm_flags & VM_SHARED);
+	u16 mode = write ? KRG_DSM_WRITE : KRG_DSM_READ;
+	struct folio *folio;
+	int note;
+
+	if (vmf->pgoff >= HADSM_SIZE >> PAGE_SHIFT || READ_ONCE(s->domain->dead))
+		return VM_FAULT_SIGBUS;
+	note = pin_take(s, vmf->pgoff, 0);
+	if (note < 0)
+		return fault_error(note);
+	if (note && (vmf->vma->vm_flags & VM_SHARED))
+		mode = KRG_DSM_WRITE;
+	folio = hadsm_page_lock(s, vmf->pgoff, mode);
+	if (folio) {
+		if (mode == KRG_DSM_READ)
+			pin_take(s, vmf->pgoff, mode);	/* of a write: when page_mkwrite follows */
+		vmf->page = &folio->page;
+		return VM_FAULT_LOCKED;
+	}
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return fault_wait(vmf, s, mode);
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	return fault_repeat(vmf, s, mode);
+}
+
+/*
+ * The first write to a page that may be read, or that was write-protected. Flags
+ * that say whether we may wait are not given here: unless the write is allowed
+ * already the page is unmapped, so that the fault comes back through ->fault. It
+ * may come as a read first (instructions that read and write do on some machines),
+ * so ->fault is left a note that a write is what is wanted.
+ */
+static vm_fault_t hadsm_page_mkwrite(struct vm_fault *vmf)
+{
+	struct hadsm_store *s = hadsm_file_store(vmf->vma->vm_file);
+	struct address_space *mapping = s->inode->i_mapping;
+	struct folio *folio = page_folio(vmf->page);
+
+	folio_lock(folio);
+	if (folio->mapping == mapping && folio_test_checked(folio) &&
+	    !READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead)) {
+		pin_take(s, vmf->pgoff, KRG_DSM_WRITE);
+		return VM_FAULT_LOCKED;
+	}
+	folio_unlock(folio);
+	if (!pin_note(s, vmf->pgoff, 0))
+		return VM_FAULT_OOM;
+	unmap_mapping_pages(mapping, vmf->pgoff, 1, false);
+	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * Pages around a read fault that are here; not while a fault is expected back, which
+ * must come to ->fault. Suspension waits for an RCU period before it unmaps.
+ */
+static vm_fault_t hadsm_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	struct hadsm_store *s = hadsm_file_store(vmf->vma->vm_file);
+	vm_fault_t ret = 0;
+
+	rcu_read_lock();
+	if (!READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead) &&
+	    !READ_ONCE(s->domain->nr_pins))
+		ret = filemap_map_pages(vmf, start, end);
+	rcu_read_unlock();
+	return ret;
+}
+
+const struct vm_operations_struct hadsm_vm_ops = {
+	.fault = hadsm_fault,
+	.page_mkwrite = hadsm_page_mkwrite,
+	.map_pages = hadsm_map_pages,
+};

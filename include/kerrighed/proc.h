@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Files in /proc/kerrighed for the modules above kerrighed.ko: one file, one
+ * function that shows it. Nothing is steered from there.
+ */
+#ifndef KRG_PROC_H
+#define KRG_PROC_H
+
+struct proc_dir_entry;
+struct seq_file;
+
+/** /proc/kerrighed/@name, readable by everybody; NULL: no memory. */
+struct proc_dir_entry *krg_proc_add(const char *name, int (*show)(struct seq_file *m, void *v));
+/** Returns when nobody reads it any more. @entry may be NULL. */
+void krg_proc_remove(struct proc_dir_entry *entry);
+
+#endif
