@@ -95,24 +95,27 @@ std::string EventListener::wait_for(const Json& fields, double timeout_s) const 
     });
 }
 
-// Two loops: krgadm as a user would ask, and the proc file, which a shell reads hundreds of times a second. Each answer is a
-// line with the node's clock before and after the question.
+// Two loops: krgadm as a user would ask, and the proc file, which a shell reads hundreds of times a second when
+// krgadm leaves it the processor. Each answer is a line with the node's clock before and after the question.
 StatusPoller::StatusPoller(Test& test, int node) : test_(test), node_(node), file_("/run/krg-status-poll") {
     const std::string script = fmt::format(R"(
 rm -f {0}.*; touch {0}.on
-now() {{ read -r up idle </proc/uptime; }}
-(while [ -e {0}.on ]; do
-	now; begin=$up; state=- epoch=0 incarnation=-
-	while read -r key value rest; do
-		case $key in state) state=$value ;; epoch) epoch=$value ;; incarnation) incarnation=$value ;; esac
-	done </proc/kerrighed/view
-	now; echo "$begin $up proc $state $epoch $incarnation"
-done >{0}.proc 2>&1 </dev/null &)
-(while [ -e {0}.on ]; do
-	now; begin=$up
-	answer=$(krgadm --json cluster status | tr -d '\n')
-	now; echo "$begin $up krgadm $answer"
-done >{0}.krgadm 2>&1 </dev/null &)
+nice -n 10 sh -c '
+	now() {{ read -r up idle </proc/uptime; }}
+	while [ -e {0}.on ]; do
+		now; begin=$up; state=- epoch=0 incarnation=-
+		while read -r key value rest; do
+			case $key in state) state=$value ;; epoch) epoch=$value ;; incarnation) incarnation=$value ;; esac
+		done </proc/kerrighed/view
+		now; echo "$begin $up proc $state $epoch $incarnation"
+	done' >{0}.proc 2>&1 </dev/null &
+sh -c '
+	now() {{ read -r up idle </proc/uptime; }}
+	while [ -e {0}.on ]; do
+		now; begin=$up
+		answer=$(krgadm --json cluster status | tr -d "\n")
+		now; echo "$begin $up krgadm $answer"
+	done' >{0}.krgadm 2>&1 </dev/null &
 )",
                                            file_);
     ProcessResult result = test.cluster.shell(node, script, 30);
