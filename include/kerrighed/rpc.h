@@ -124,6 +124,8 @@ int krg_rpc_post(u16 node, u16 type, const struct kvec *vec, size_t nr);
 
 /**
  * krg_rpc_reset() - end the connection with @node
+ * @node: its node id
+ * @why: a few words for the log and for health reports; must stay valid
  *
  * For protocols that have lost a message to it, or got one that cannot be: what
  * was in flight is gone, and membership makes a new epoch. Any context that may
