@@ -199,7 +199,7 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
     Object& o = object_[object];
     if (o.open) fail("data-value", fmt::format("node {} writes object {} that nobody has read since its writer died", node, object));
     o.line.push_back(value);
-    o.granted = true;
+    o.granted = o.written = true;
     o.forgotten = o.hit = false;
     node_[node].writes = std::max(node_[node].writes, nth_of(value));
     copy_[node][object].page = {true, true, value};
@@ -279,7 +279,7 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     else if (left && (o.line.front() != zeros || !o.promise.durable))
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which {} nodes keep {} or later", node, object,
                                        holders(object), name_of(o.line.front())));
-    o.lost = true;
+    o.lost = o.written;  // what was never written may be known to be so again
     o.need = 0;
 }
 
@@ -405,7 +405,7 @@ void Checker::judge_repaired() {
 void Checker::hash(RunHash& h) const {
     for (const Object& o : object_) {
         h.mix(static_cast<u64>(o.open) | static_cast<u64>(o.granted) << 1 | static_cast<u64>(o.lost) << 2 |
-              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 | static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.level) << 8 |
+              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 | static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.written) << 7 | static_cast<u64>(o.level) << 8 |
               static_cast<u64>(o.need) << 16 | o.line.size() << 24 | o.graves.size() << 40);
         for (Value v : o.line) h.mix(v);
         for (Value v : o.graves) h.mix(v);

@@ -80,6 +80,7 @@ private:
         std::vector<Value> line{zeros};  ///< the floor first
         bool open = false;               ///< the newest value's writer died unseen: the first value seen decides
         bool granted = false;            ///< somebody wanted to write it
+        bool written = false;
         bool lost = false;               ///< -EIO was answered
         bool undo = false;               ///< volatile: a handed-over copy may come back
         bool forgotten = false;          ///< all who knew what of its chunk was written may have died at once
