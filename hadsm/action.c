@@ -15,6 +15,9 @@
 
 #include "domain.h"
 
+/* However soon the engine wants to look again: others have work to do too, on this processor. */
+#define HADSM_TICK_MIN_US	500
+
 static u64 now_us(void)
 {
 	return div_u64(ktime_get_ns(), NSEC_PER_USEC);
@@ -254,5 +257,7 @@ void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
 	if (deadline == ~0ULL)
 		hrtimer_try_to_cancel(&d->timer);
 	else
-		hrtimer_start(&d->timer, ns_to_ktime(deadline * NSEC_PER_USEC), HRTIMER_MODE_ABS);
+		hrtimer_start(&d->timer,
+			      ns_to_ktime(max(deadline, now_us() + HADSM_TICK_MIN_US) * NSEC_PER_USEC),
+			      HRTIMER_MODE_ABS);
 }

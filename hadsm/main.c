@@ -75,7 +75,7 @@ static int __init hadsm_init(void)
 {
 	int err = -ENOMEM;
 
-	hadsm_wq = alloc_workqueue("hadsm", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_HIGHPRI, 0);
+	hadsm_wq = alloc_workqueue("hadsm", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!hadsm_wq)
 		return -ENOMEM;
 	err = hadsm_domains_init();

@@ -123,28 +123,39 @@ static struct dentry *hadsm_lookup(struct inode *dir, struct dentry *dentry, uns
 	return d_splice_alias(hadsm_file_inode(dir->i_sb, container), dentry);
 }
 
-/* The files somebody has opened on this node. */
+/* The container of the entry @n of the directory, in the order of their numbers; 0: there are fewer. */
+static u64 dir_container(struct hadsm_domain *d, loff_t n)
+{
+	struct hadsm_store *s;
+	u64 container = 0;
+	unsigned long i;
+
+	mutex_lock(&d->lock);
+	xa_for_each(&d->stores, i, s)
+		if (!n--) {
+			container = s->container;
+			break;
+		}
+	mutex_unlock(&d->lock);
+	return container;
+}
+
+/* The files somebody has opened on this node. Telling may fault, on a page of ours too: under no lock. */
 static int hadsm_iterate(struct file *file, struct dir_context *ctx)
 {
 	struct hadsm_domain *d = file_inode(file)->i_sb->s_fs_info;
-	struct hadsm_store *s;
-	unsigned long i;
-	loff_t at = 2;
+	u64 container;
 	char name[17];
+	int len;
 
 	if (!dir_emit_dots(file, ctx))
 		return 0;
-	mutex_lock(&d->lock);
-	xa_for_each(&d->stores, i, s) {
-		int len = snprintf(name, sizeof(name), "%llx", s->container);
-
-		if (at++ < ctx->pos)
-			continue;
-		if (!dir_emit(ctx, name, len, s->container, DT_REG))
+	while ((container = dir_container(d, ctx->pos - 2))) {
+		len = snprintf(name, sizeof(name), "%llx", container);
+		if (!dir_emit(ctx, name, len, container, DT_REG))
 			break;
 		ctx->pos++;
 	}
-	mutex_unlock(&d->lock);
 	return 0;
 }
 

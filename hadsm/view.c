@@ -23,7 +23,7 @@
 static struct {
 	u16 self;
 	u64 epoch;			/* of the last PREPARE; 0: none */
-	bool committed, draining;
+	bool committed, suspended, draining;
 	u32 count;
 	struct krg_dsm_member *member;	/* count entries */
 	u64 *incarnation;		/* likewise */
@@ -59,6 +59,15 @@ static void view_step_commit(struct hadsm_domain *d)
 	hadsm_step(d, &ev);
 }
 
+static void view_step_drain(struct hadsm_domain *d)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_DRAIN };
+
+	lockdep_assert_held(&d->lock);
+	d->draining = true;
+	hadsm_step(d, &ev);
+}
+
 void hadsm_view_introduce(struct hadsm_domain *d)
 {
 	lockdep_assert_held(&hadsm_domains_mutex);
@@ -67,6 +76,9 @@ void hadsm_view_introduce(struct hadsm_domain *d)
 	view_step_prepare(d);
 	if (view.committed)
 		view_step_commit(d);
+	WRITE_ONCE(d->suspended, view.suspended);
+	if (view.draining)
+		view_step_drain(d);
 }
 
 /* ---- views ---- */
@@ -133,6 +145,7 @@ static void view_commit(struct krg_subscriber *s, const struct krg_view *v)
 
 	mutex_lock(&hadsm_domains_mutex);
 	view.committed = true;
+	view.suspended = false;
 	list_for_each_entry(d, &hadsm_domains, list) {
 		mutex_lock(&d->lock);
 		view_step_commit(d);
@@ -151,6 +164,7 @@ static void view_suspend(struct krg_subscriber *s)
 	unsigned long i;
 
 	mutex_lock(&hadsm_domains_mutex);
+	view.suspended = true;
 	list_for_each_entry(d, &hadsm_domains, list)
 		view_set_suspended(d, true);
 	synchronize_rcu();	/* hadsm_map_pages() */
@@ -165,6 +179,7 @@ static void view_resume(struct krg_subscriber *s)
 	struct hadsm_domain *d;
 
 	mutex_lock(&hadsm_domains_mutex);
+	view.suspended = false;
 	list_for_each_entry(d, &hadsm_domains, list) {
 		view_set_suspended(d, false);
 		mod_delayed_work(hadsm_wq, &d->letter_work, 0);
@@ -205,7 +220,6 @@ void hadsm_view_drained(void)
 
 static bool view_drain(struct krg_subscriber *s, const struct krg_view *v)
 {
-	struct krg_dsm_event ev = { .type = KRG_DSM_EV_DRAIN };
 	struct hadsm_domain *d;
 	bool empty;
 
@@ -213,8 +227,7 @@ static bool view_drain(struct krg_subscriber *s, const struct krg_view *v)
 	view.draining = true;
 	list_for_each_entry(d, &hadsm_domains, list) {
 		mutex_lock(&d->lock);
-		d->draining = true;
-		hadsm_step(d, &ev);
+		view_step_drain(d);
 		mutex_unlock(&d->lock);
 	}
 	empty = view_empty();
