@@ -75,9 +75,8 @@ void Checker::crash(NodeId node, u32 frozen) {
     // A line all of whose upper values belong to the living is certain.
     for (Object& o : object_) {
         if (!o.open) continue;
-        o.open = std::any_of(o.line.begin() + 1, o.line.end(), [&](Value v) {
-            return !node_[writer_of(v)].alive || nth_of(v) < node_[writer_of(v)].first;
-        });
+        o.open = std::any_of(o.line.begin() + 1, o.line.end(),
+                             [&](Value v) { return !node_[writer_of(v)].alive || nth_of(v) < node_[writer_of(v)].first; });
     }
 }
 
@@ -99,8 +98,8 @@ void Checker::survived(Value v) {
         if (d.node == writer_of(v) && nth_of(v) >= d.first && nth_of(v) <= d.last) {
             d.survived = std::max(d.survived, nth_of(v));
             if (d.survived > d.lost)
-                fail("causal-cut", fmt::format("write {} survived, but {} of the same node, which came before, did not", name_of(v),
-                                               name_of(value_of(d.node, d.lost))));
+                fail("causal-cut", fmt::format("write {} survived, but {} of the same node, which came before, did not",
+                                               name_of(v), name_of(value_of(d.node, d.lost))));
         }
 }
 
@@ -109,8 +108,8 @@ void Checker::gone(Value v) {
         if (d.node == writer_of(v) && nth_of(v) >= d.first && nth_of(v) <= d.last) {
             d.lost = std::min(d.lost, nth_of(v));
             if (d.survived > d.lost)
-                fail("causal-cut", fmt::format("write {} is lost, but {} of the same node, which came later, is not", name_of(v),
-                                               name_of(value_of(d.node, d.survived))));
+                fail("causal-cut", fmt::format("write {} is lost, but {} of the same node, which came later, is not",
+                                               name_of(v), name_of(value_of(d.node, d.survived))));
             return;
         }
     fail("causal-cut", fmt::format("write {} is lost, and the node that wrote it lives", name_of(v)));
@@ -129,7 +128,8 @@ void Checker::raise_floor(unsigned object, std::size_t to) {
         if (nth_of(v) >= w.first) w.settled = std::max(w.settled, nth_of(v));
     }
     o.line.erase(o.line.begin(), o.line.begin() + static_cast<std::ptrdiff_t>(to));
-    const auto credit = static_cast<u32>(std::count_if(o.graves.begin(), o.graves.end(), [&](Value v) { return place(o, v) >= 0; }));
+    const auto credit = static_cast<u32>(
+        std::count_if(o.graves.begin(), o.graves.end(), [&](Value v) { return place(o, v) >= 0; }));
     const u32 level = std::min(o.level, target(o));
     o.need = level > credit ? level - credit : 0;
     o.judge = true;
@@ -197,7 +197,8 @@ void Checker::determine(unsigned object, std::size_t at) {
 
 void Checker::wrote(NodeId node, unsigned object, Value value) {
     Object& o = object_[object];
-    if (o.open) fail("data-value", fmt::format("node {} writes object {} that nobody has read since its writer died", node, object));
+    if (o.open)
+        fail("data-value", fmt::format("node {} writes object {} that nobody has read since its writer died", node, object));
     o.line.push_back(value);
     o.granted = o.written = true;
     o.forgotten = o.hit = false;
@@ -222,7 +223,8 @@ bool Checker::keepers_gone(const Object& o) const {
 void Checker::strange(NodeId node, unsigned object, Value v) {
     Object& o = object_[object];
     const char* rule = holders(object) == 0 ? "silent-loss" : "data-value";
-    fail(rule, fmt::format("node {} sees {} in object {}, where {} must survive", node, name_of(v), object, name_of(o.line.front())));
+    fail(rule,
+         fmt::format("node {} sees {} in object {}, where {} must survive", node, name_of(v), object, name_of(o.line.front())));
 }
 
 void Checker::page(NodeId node, unsigned object, const Page& page) {
@@ -235,14 +237,16 @@ void Checker::page(NodeId node, unsigned object, const Page& page) {
     if (!page.present || same) return;
     const int at = place(o, page.value);
     if (o.lost) {
-        fail("silent-loss", fmt::format("node {} sees {} in object {} after -EIO was answered for it", node, name_of(page.value), object));
+        fail("silent-loss",
+             fmt::format("node {} sees {} in object {} after -EIO was answered for it", node, name_of(page.value), object));
     } else if (at < 0) {
         strange(node, object, page.value);
     } else if (o.open) {
         const bool older = static_cast<std::size_t>(at) + 1 < o.line.size();
         if (!o.promise.durable && older && !o.undo)
-            fail("silent-loss", fmt::format("node {} sees {} in volatile object {}, which was overwritten by {}; its writer died", node,
-                                            name_of(page.value), object, name_of(o.line.back())));
+            fail("silent-loss",
+                 fmt::format("node {} sees {} in volatile object {}, which was overwritten by {}; its writer died", node,
+                             name_of(page.value), object, name_of(o.line.back())));
         determine(object, static_cast<std::size_t>(at));
     } else if (page.value != o.line.back()) {
         fail("data-value", fmt::format("node {} sees {} in object {}, the last write is {}", node, name_of(page.value), object,
@@ -270,7 +274,8 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     if (errno_value != -EIO) return;
     if (o.lost) return;
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
-    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && !o.hit : !o.granted;
+    const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && !o.hit
+                                         : !o.granted;
     if (plain && o.forgotten && chunk_written(o.promise.chunk))
         bits_lost_++;  // of a chunk that was written nobody knows any more which objects were: none may be zeros
     else if (plain)
@@ -363,8 +368,8 @@ void Checker::judge_sharing(unsigned object) {
                                               c.page.writable ? "writable" : "readable", n));
         if (exclusive != 0 && n != exclusive && c.epoch == copy_[exclusive][object].epoch &&
             (c.state == KRG_DSM_S || c.state == KRG_DSM_X))
-            fail("single-writer", fmt::format("object {}: node {} has it X and node {} {}, both in epoch {}", object, exclusive, n,
-                                              c.state == KRG_DSM_X ? "X" : "S", c.epoch));
+            fail("single-writer", fmt::format("object {}: node {} has it X and node {} {}, both in epoch {}", object, exclusive,
+                                              n, c.state == KRG_DSM_X ? "X" : "S", c.epoch));
     }
 }
 
@@ -379,8 +384,8 @@ void Checker::judge_copies(unsigned object) {
         return;
     }
     if (count + spare_ < o.need && (o.promise.durable || crashes_since_calm_ == 0))
-        fail("durability", fmt::format("object {}: {} or later must be on {} nodes and is on {}", object, name_of(o.line.front()),
-                                       o.need, count));
+        fail("durability", fmt::format("object {}: {} or later must be on {} nodes and is on {}", object,
+                                       name_of(o.line.front()), o.need, count));
 }
 
 void Checker::judge() {
@@ -397,21 +402,24 @@ void Checker::judge_repaired() {
         const Object& o = object_[i];
         if (!o.promise.durable || o.line.front() == zeros || o.lost || (o.need == 0 && holders(i) == 0)) continue;
         if (holders(i) < target(o))
-            fail("durability", fmt::format("object {}: nothing is under way any more, and {} or later is on {} nodes instead of {}", i,
-                                           name_of(o.line.front()), holders(i), target(o)));
+            fail("durability",
+                 fmt::format("object {}: nothing is under way any more, and {} or later is on {} nodes instead of {}", i,
+                             name_of(o.line.front()), holders(i), target(o)));
     }
 }
 
 void Checker::hash(RunHash& h) const {
     for (const Object& o : object_) {
         h.mix(static_cast<u64>(o.open) | static_cast<u64>(o.granted) << 1 | static_cast<u64>(o.lost) << 2 |
-              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 | static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.written) << 7 | static_cast<u64>(o.level) << 8 |
+              static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 |
+              static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.written) << 7 | static_cast<u64>(o.level) << 8 |
               static_cast<u64>(o.need) << 16 | o.line.size() << 24 | o.graves.size() << 40);
         for (Value v : o.line) h.mix(v);
         for (Value v : o.graves) h.mix(v);
     }
     for (NodeId n = 1; n <= nodes_; n++) {
-        h.mix(static_cast<u64>(node_[n].alive) | static_cast<u64>(node_[n].settled) << 8 | static_cast<u64>(node_[n].first) << 32);
+        h.mix(static_cast<u64>(node_[n].alive) | static_cast<u64>(node_[n].settled) << 8 |
+              static_cast<u64>(node_[n].first) << 32);
         h.mix(node_[n].writes);
     }
     for (const Dead& d : dead_) {

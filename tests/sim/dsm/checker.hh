@@ -81,14 +81,14 @@ private:
         bool open = false;               ///< the newest value's writer died unseen: the first value seen decides
         bool granted = false;            ///< somebody wanted to write it
         bool written = false;
-        bool lost = false;               ///< -EIO was answered
-        bool undo = false;               ///< volatile: a handed-over copy may come back
-        bool forgotten = false;          ///< all who knew what of its chunk was written may have died at once
-        bool hit = false;                ///< as many died at once as it has copies: a first commit may be lost
-        bool spread = false;             ///< a page of it was outside its writer
-        u32 level = 0;                   ///< copies that new values must have
-        u32 need = 0;                    ///< copies that the floor must have now
-        std::vector<Value> graves;       ///< newest value of each copy that died since the last repair
+        bool lost = false;          ///< -EIO was answered
+        bool undo = false;          ///< volatile: a handed-over copy may come back
+        bool forgotten = false;     ///< all who knew what of its chunk was written may have died at once
+        bool hit = false;           ///< as many died at once as it has copies: a first commit may be lost
+        bool spread = false;        ///< a page of it was outside its writer
+        u32 level = 0;              ///< copies that new values must have
+        u32 need = 0;               ///< copies that the floor must have now
+        std::vector<Value> graves;  ///< newest value of each copy that died since the last repair
         bool judge = true;
     };
     struct Copy {
@@ -101,9 +101,9 @@ private:
     };
     struct Node {
         bool alive = false;
-        u32 writes = 0;  ///< of all its lives
-        u32 first = 1;   ///< of this life
-        u32 settled = 0; ///< every durable write up to here must survive
+        u32 writes = 0;   ///< of all its lives
+        u32 first = 1;    ///< of this life
+        u32 settled = 0;  ///< every durable write up to here must survive
     };
     /// A life that ended, with what is known of its writes to durable objects.
     struct Dead {

@@ -94,10 +94,12 @@ int batch(Cli& cli) {
     options.run_seconds = 20;
     options.progress = isatty(STDERR_FILENO) != 0;
     BatchTotals totals;
-    const auto failures = run_batch(options, [&](u64 seed) { return one_run(seed, cli.verify || seed % 50 == 0); }, totals);
+    const auto failures = run_batch(
+        options, [&](u64 seed) { return one_run(seed, cli.verify || seed % 50 == 0); }, totals);
     int status = exit_ok;
     for (const BatchFailure& failure : failures) {
-        fmt::print("FAILED seed {}: {} {}\n  replay: krg-sim dsm --seed {}\n", failure.seed, failure.rule, failure.text, failure.seed);
+        fmt::print("FAILED seed {}: {} {}\n  replay: krg-sim dsm --seed {}\n", failure.seed, failure.rule, failure.text,
+                   failure.seed);
         std::fflush(stdout);
         if (status == exit_ok) {
             status = exit_for(failure.rule);
@@ -107,7 +109,9 @@ int batch(Cli& cli) {
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
     fmt::print("seeds {}-{}, {}.{:01} s of real time on {} processes\n{}\n", cli.first, cli.first + cli.seeds - 1, took / 1000,
                took % 1000 / 100, cli.jobs, totals_line(failures.size(), totals));
-    if (cli.summary) fmt::print("{} passed, {} failed\n", runs_of(totals) - std::min<u64>(failures.size(), runs_of(totals)), failures.size());
+    if (cli.summary)
+        fmt::print("{} passed, {} failed\n", runs_of(totals) - std::min<u64>(failures.size(), runs_of(totals)),
+                   failures.size());
     return status;
 }
 

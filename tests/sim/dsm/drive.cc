@@ -72,7 +72,8 @@ void Driver::node_choices(NodeId n) {
     add(setup_.view_weight * unit, MoveKind::prepare, n);
     add(setup_.view_weight * unit, MoveKind::commit, n);
     add(setup_.view_weight * unit, MoveKind::drain, n);
-    if (setup_.evict_weight != 0) add(setup_.evict_weight, MoveKind::evict, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
+    if (setup_.evict_weight != 0)
+        add(setup_.evict_weight, MoveKind::evict, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
     add(setup_.sync_weight, MoveKind::sync, n);
 }
 
@@ -94,7 +95,7 @@ void Driver::fill(Move& m) {
     switch (m.kind) {
     case MoveKind::begin: {
         const u64 kind = rng_.below(100);
-        m.c = static_cast<u8>(kind < setup_.writes_pct                       ? Op::write
+        m.c = static_cast<u8>(kind < setup_.writes_pct                        ? Op::write
                               : kind < setup_.writes_pct + setup_.updates_pct ? Op::update
                                                                               : Op::read);
         m.x = rng_.below(100) < setup_.hot_pct ? 0 : static_cast<u32>(rng_.below(setup_.objects.size()));

@@ -21,11 +21,16 @@ u8 mode_of(Op op) { return op == Op::read ? KRG_DSM_READ : KRG_DSM_WRITE; }
 std::string name_of(Value v) { return v == zeros ? "zeros" : fmt::format("n{}.w{}", writer_of(v), nth_of(v)); }
 
 Promise promise_of(const krg_dsm_object& object) {
-    return {object.policy.cls == KRG_DSM_DURABLE, object.policy.replicas, object.container << 32 | object.index >> KRG_DSM_CHUNK_SHIFT};
+    return {object.policy.cls == KRG_DSM_DURABLE, object.policy.replicas,
+            object.container << 32 | object.index >> KRG_DSM_CHUNK_SHIFT};
 }
 
 Edge::Edge(NodeId id, const Setup& setup, Checker& checker, EdgeWorld& world)
-    : id_(id), setup_(setup), checker_(checker), world_(world), memory_(setup.arenas) {}
+    : id_(id),
+      setup_(setup),
+      checker_(checker),
+      world_(world),
+      memory_(setup.arenas) {}
 
 Edge::~Edge() {
     if (!engine_) return;
@@ -43,7 +48,8 @@ void Edge::say(std::string line) const {
 
 int Edge::object_of(const krg_dsm_object& object) const {
     for (std::size_t o = 0; o < setup_.objects.size(); o++)
-        if (setup_.objects[o].container == object.container && setup_.objects[o].index == object.index) return static_cast<int>(o);
+        if (setup_.objects[o].container == object.container && setup_.objects[o].index == object.index)
+            return static_cast<int>(o);
     return -1;
 }
 
@@ -107,7 +113,8 @@ void Edge::stop(u64 now) {
         if (a.type == KRG_DSM_ACT_FREE) (void)take_handle(a.handle, "FREE at the end");
     for (std::size_t i = 0; i < s_.handles.size(); i++)
         if (s_.handles[i].used)
-            contract(fmt::format("handle {} with {} of object {} never came back", i + 1, name_of(s_.handles[i].value), s_.handles[i].object));
+            contract(fmt::format("handle {} with {} of object {} never came back", i + 1, name_of(s_.handles[i].value),
+                                 s_.handles[i].object));
     krg_dsm_delete(engine_);
     engine_ = nullptr;
     if (memory_.used() != 0) contract(fmt::format("the engine lost {} bytes of memory", memory_.used()));
@@ -233,7 +240,8 @@ void Edge::send(const krg_dsm_action& a) {
         if (a.cached != 0) {
             const Page& page = s_.page[object];
             if (!page.present) return contract(fmt::format("SEND of object {} from the page cache, where it is not", object));
-            if (page.writable) return contract(fmt::format("SEND of object {} from the page cache while programs may write it", object));
+            if (page.writable)
+                return contract(fmt::format("SEND of object {} from the page cache while programs may write it", object));
             packet->value = page.value;
         } else {
             if (a.handle > s_.handles.size() || !s_.handles[a.handle - 1].used)
@@ -250,14 +258,16 @@ void Edge::grant(const krg_dsm_action& a) {
     if (at < 0) return contract("GRANT of an unknown object");
     const auto o = static_cast<unsigned>(at);
     Page& page = s_.page[o];
-    if (s_.edge[o] != idle_action) return contract(fmt::format("GRANT of object {} while an EDGE action on it is under way", o));
+    if (s_.edge[o] != idle_action)
+        return contract(fmt::format("GRANT of object {} while an EDGE action on it is under way", o));
     if (a.fresh != 0) {
         if (page.present) return contract(fmt::format("fresh GRANT of object {}, which is in the page cache", o));
         Value value = zeros;
         if (a.handle != 0) {
             const auto handle = take_handle(a.handle, "GRANT");
             if (!handle) return;
-            if (handle->object != o) return contract(fmt::format("GRANT of object {} with a page of object {}", o, handle->object));
+            if (handle->object != o)
+                return contract(fmt::format("GRANT of object {} with a page of object {}", o, handle->object));
             value = handle->value;
         }
         page = {true, false, value};
@@ -275,7 +285,8 @@ void Edge::grant(const krg_dsm_action& a) {
             return;
         }
     const auto orphan = std::find_if(s_.orphans.begin(), s_.orphans.end(), [&](const auto& t) { return t.token == a.token; });
-    if (orphan == s_.orphans.end()) return contract(fmt::format("GRANT of object {} for token {}, which nobody waits with", o, a.token));
+    if (orphan == s_.orphans.end())
+        return contract(fmt::format("GRANT of object {} for token {}, which nobody waits with", o, a.token));
     s_.orphans.erase(orphan);
     s_.orphan_grants.push_back(static_cast<u8>(o));
 }
@@ -304,7 +315,8 @@ void Edge::edge_action(const krg_dsm_action& a) {
     if (at < 0) return contract("EDGE action on an unknown object");
     const auto o = static_cast<unsigned>(at);
     const char* what = a.type == KRG_DSM_ACT_DOWNGRADE ? "DOWNGRADE" : "INVALIDATE";
-    if (s_.edge[o] != idle_action) return contract(fmt::format("{} of object {} while another EDGE action on it is under way", what, o));
+    if (s_.edge[o] != idle_action)
+        return contract(fmt::format("{} of object {} while another EDGE action on it is under way", what, o));
     if (!s_.page[o].present) return contract(fmt::format("{} of object {}, which is not in the page cache", what, o));
     if (s_.snapshot && a.type == KRG_DSM_ACT_INVALIDATE && std::find(s_.batch.begin(), s_.batch.end(), o) != s_.batch.end())
         return contract(fmt::format("INVALIDATE of object {} while its snapshot is being taken", o));
@@ -323,7 +335,8 @@ void Edge::snapshot_action() {
         const int o = object_of(object);
         if (o < 0) return contract("SNAPSHOT of an unknown object");
         if (!s_.page[o].present) return contract(fmt::format("SNAPSHOT of object {}, which is not in the page cache", o));
-        if (s_.edge[o] == KRG_DSM_ACT_INVALIDATE) return contract(fmt::format("SNAPSHOT of object {}, which is being invalidated", o));
+        if (s_.edge[o] == KRG_DSM_ACT_INVALIDATE)
+            return contract(fmt::format("SNAPSHOT of object {}, which is being invalidated", o));
         s_.batch.push_back(static_cast<u8>(o));
     }
     say(fmt::format("snapshot of {} objects begins", s_.batch.size()));
@@ -331,7 +344,8 @@ void Edge::snapshot_action() {
 }
 
 void Edge::done(const krg_dsm_action& a) {
-    const auto eviction = std::find_if(s_.evictions.begin(), s_.evictions.end(), [&](const auto& t) { return t.token == a.token; });
+    const auto eviction = std::find_if(s_.evictions.begin(), s_.evictions.end(),
+                                       [&](const auto& t) { return t.token == a.token; });
     if (eviction != s_.evictions.end()) {
         say(fmt::format("eviction of object {} done: {}", eviction->object, a.error));
         s_.evictions.erase(eviction);
@@ -419,7 +433,8 @@ void Edge::access(unsigned program) {
     }
     const Value before = page.value;
     page.value = value_of(id_, ++s_.writes);
-    say(fmt::format("program {} {}s object {}: {} over {}", program, op_name(p.op), p.object, name_of(page.value), name_of(before)));
+    say(fmt::format("program {} {}s object {}: {} over {}", program, op_name(p.op), p.object, name_of(page.value),
+                    name_of(before)));
     checker_.wrote(id_, p.object, page.value);
 }
 
@@ -503,7 +518,8 @@ void Edge::look() {
 
 bool Edge::programs_wait() const {
     return !s_.orphans.empty() || !s_.orphan_grants.empty() ||
-           std::any_of(std::begin(s_.program), std::end(s_.program), [](const Program& p) { return p.phase != Program::Phase::idle; });
+           std::any_of(std::begin(s_.program), std::end(s_.program),
+                       [](const Program& p) { return p.phase != Program::Phase::idle; });
 }
 
 bool Edge::quiet() const { return busy().empty(); }
@@ -511,7 +527,8 @@ bool Edge::quiet() const { return busy().empty(); }
 std::string Edge::busy() const {
     for (unsigned i = 0; i < programs_max; i++) {
         const Program& p = s_.program[i];
-        if (p.phase == Program::Phase::waiting) return fmt::format("program {} waits to {} object {}", i, op_name(p.op), p.object);
+        if (p.phase == Program::Phase::waiting)
+            return fmt::format("program {} waits to {} object {}", i, op_name(p.op), p.object);
         if (p.phase == Program::Phase::granted) return fmt::format("program {} has not used its grant", i);
     }
     if (!s_.orphans.empty()) return fmt::format("a forgotten request for object {} has no answer", s_.orphans.front().object);
@@ -532,9 +549,11 @@ void Edge::hash(RunHash& h) const {
         h.mix(static_cast<u64>(p.value) << 32 | static_cast<u64>(s_.edge[o]) << 16 | static_cast<u64>(s_.installing[o]) << 8 |
               static_cast<u64>(s_.pinned[o]) << 4 | (p.present ? 1 : 0) | (p.writable ? 2 : 0) | (s_.edge_keep[o] ? 4 : 0));
     }
-    for (const Handle& handle : s_.handles) h.mix(static_cast<u64>(handle.value) << 8 | static_cast<u64>(handle.object) << 1 | (handle.used ? 1 : 0));
+    for (const Handle& handle : s_.handles)
+        h.mix(static_cast<u64>(handle.value) << 8 | static_cast<u64>(handle.object) << 1 | (handle.used ? 1 : 0));
     for (const Program& p : s_.program)
-        h.mix((p.phase == Program::Phase::waiting ? p.token : 0) << 32 | static_cast<u64>(p.script_at) << 24 | static_cast<u64>(p.phase) << 16 | static_cast<u64>(p.op) << 8 | p.object);
+        h.mix((p.phase == Program::Phase::waiting ? p.token : 0) << 32 | static_cast<u64>(p.script_at) << 24 |
+              static_cast<u64>(p.phase) << 16 | static_cast<u64>(p.op) << 8 | p.object);
     h.mix(s_.orphans.size() << 48 | s_.orphan_grants.size() << 32 | s_.evictions.size() << 16 | s_.syncs.size());
     h.mix(static_cast<u64>(s_.batch_at) << 8 | (s_.snapshot ? 1 : 0) | (s_.protecting ? 2 : 0));
     for (u8 o : s_.batch) h.mix(o);

@@ -57,7 +57,7 @@ struct Program {
 
 /// Everything of a node but its engine; copied as a whole by the exhaustive explorer.
 struct EdgeState {
-    u64 life = 0;  ///< 0: not running
+    u64 life = 0;   ///< 0: not running
     u64 epoch = 0;  ///< of the last PREPARE given to the engine
     bool committed = false;
     bool draining = false;
@@ -74,8 +74,8 @@ struct EdgeState {
         u64 token;
         u8 object;
     };
-    std::vector<Pending> orphans;    ///< tokens whose program went away
-    std::vector<u8> orphan_grants;   ///< their grants, not yet used
+    std::vector<Pending> orphans;   ///< tokens whose program went away
+    std::vector<u8> orphan_grants;  ///< their grants, not yet used
     std::vector<Pending> evictions;
     struct Sync {
         u64 token;

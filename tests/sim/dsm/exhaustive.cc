@@ -58,12 +58,22 @@ constexpr Op R = Op::read, U = Op::update;
 
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all = {
-        {"volatile", "two operations a node on one volatile object, no crash", 1, 1, 0, {{{U, 0}, {R, 0}}, {{U, 0}, {R, 0}}, {{R, 0}}}},
+        {"volatile",
+         "two operations a node on one volatile object, no crash",
+         1,
+         1,
+         0,
+         {{{U, 0}, {R, 0}}, {{U, 0}, {R, 0}}, {{R, 0}}}},
         {"durable", "the same with k = 2", 1, 2, 0, {{{U, 0}, {R, 0}}, {{U, 0}}, {{R, 0}}}},
         {"volatile-crash", "a write and two reads, any node may crash at any moment", 1, 1, 1, {{{U, 0}}, {{R, 0}}, {{R, 0}}}},
         {"durable-crash", "the same with k = 2", 1, 2, 1, {{{U, 0}}, {{R, 0}}, {}}},
         {"hand-over-crash", "two writers of one object, k = 2, any node may crash", 1, 2, 1, {{{U, 0}}, {{U, 0}}, {}}},
-        {"cut-crash", "one writer of two objects, k = 2, a reader, any node may crash", 2, 2, 1, {{{U, 0}, {U, 1}}, {{R, 1}}, {}}},
+        {"cut-crash",
+         "one writer of two objects, k = 2, a reader, any node may crash",
+         2,
+         2,
+         1,
+         {{{U, 0}, {U, 1}}, {{R, 1}}, {}}},
     };
     return all;
 }
@@ -92,7 +102,11 @@ Setup setup_of(const Scenario& sc, u32 overlook) {
 class Explorer {
 public:
     Explorer(const ExhaustiveOptions& options, const Scenario& scenario, std::chrono::steady_clock::time_point end)
-        : options_(options), scenario_(scenario), setup_(setup_of(scenario, options.overlook)), world_(setup_), end_(end) {}
+        : options_(options),
+          scenario_(scenario),
+          setup_(setup_of(scenario, options.overlook)),
+          world_(setup_),
+          end_(end) {}
     [[nodiscard]] int run();
 
 private:
@@ -214,8 +228,10 @@ int Explorer::run() {
         fmt::print("FAILED {}: {}\nthe order of events:\n", broken_.rule, broken_.text);
         print_path();
     }
-    fmt::print("exhaustive {}: {}: {} states, {} transitions ({} met a known state), {} ends, {} events deep, {}.{} s, {}, {} violations\n",
-               scenario_.name, scenario_.what, seen_.count(), transitions_, merged_, leaves_, deepest_, took / 1000, took % 1000 / 100,
+    fmt::print("exhaustive {}: {}: {} states, {} transitions ({} met a known state), {} ends, {} events deep, {}.{} s, {}, {} "
+               "violations\n",
+               scenario_.name, scenario_.what, seen_.count(), transitions_, merged_, leaves_, deepest_, took / 1000,
+               took % 1000 / 100,
                truncated_ ? "TRUNCATED"
                : broken_  ? "stopped"
                           : "complete",

@@ -41,26 +41,34 @@ void check_object(World& world, unsigned o) {
         if (copy.state == KRG_DSM_F) world.fail("leak", fmt::format("idle, and node {} keeps object {} frozen", n, o));
         if (copy.staged != 0) world.fail("leak", fmt::format("idle, and node {} keeps a staged copy of object {}", n, o));
         if ((copy.mapped != 0) != present)
-            world.fail("leak", fmt::format("object {} at node {}: the engine says {}, the page cache {}", o, n,
-                                           copy.mapped != 0 ? "mapped" : "not mapped", present ? "has it" : "does not have it"));
+            world.fail("leak",
+                       fmt::format("object {} at node {}: the engine says {}, the page cache {}", o, n,
+                                   copy.mapped != 0 ? "mapped" : "not mapped", present ? "has it" : "does not have it"));
         is.sharers += copy.state == KRG_DSM_S ? 1 : 0;
         is.retained += copy.state == KRG_DSM_R ? 1 : 0;
         if (copy.state == KRG_DSM_X) is.writer = n;
         if (home == 0) home = copy.home;
-        if (copy.home != home) world.fail("directory", fmt::format("nodes take {} and {} for the home of object {}", home, copy.home, o));
+        if (copy.home != home)
+            world.fail("directory", fmt::format("nodes take {} and {} for the home of object {}", home, copy.home, o));
         if (copy.home == n) entry = copy;
         if (copy.queued != 0 || copy.transaction != 0)
-            world.fail("leak", fmt::format("idle, and object {} has a transaction or {} requests in a queue at node {}", o, copy.queued, n));
+            world.fail("leak", fmt::format("idle, and object {} has a transaction or {} requests in a queue at node {}", o,
+                                           copy.queued, n));
     }
     // Version 0 is everywhere: nodes may be named as its keepers without having anything.
     if (world.checker().floor(o) == zeros) is.retained = entry.retained;
     if (entry.entry == 0 ? is.sharers + is.retained != 0 || is.writer != 0
                          : entry.sharers != is.sharers || entry.retained != is.retained ||
                                (entry.entry == 2 ? entry.writer : 0) != is.writer)
-        world.fail("directory", fmt::format("object {}: home n{} says {} with {} sharers, {} retained, writer n{}; there are {} sharers, {} "
-                                            "retained, writer n{}",
-                                            o, home, entry.entry == 0 ? "nothing" : entry.entry == 1 ? "shared" : "exclusive", entry.sharers,
-                                            entry.retained, entry.entry == 2 ? entry.writer : 0, is.sharers, is.retained, is.writer));
+        world.fail("directory",
+                   fmt::format("object {}: home n{} says {} with {} sharers, {} retained, writer n{}; there are {} sharers, {} "
+                               "retained, writer n{}",
+                               o, home,
+                               entry.entry == 0   ? "nothing"
+                               : entry.entry == 1 ? "shared"
+                                                  : "exclusive",
+                               entry.sharers, entry.retained, entry.entry == 2 ? entry.writer : 0, is.sharers, is.retained,
+                               is.writer));
 }
 
 }  // namespace
@@ -107,7 +115,8 @@ bool settle(World& world) {
                 world.fail("liveness", fmt::format("a timer far in the future keeps the cluster busy; {}", who_is_busy(world)));
                 return false;
             }
-            if (!world.apply({MoveKind::time, 0, 0, 0, static_cast<u32>(std::max<u64>(next - world.at().now, 1))})) return false;
+            if (!world.apply({MoveKind::time, 0, 0, 0, static_cast<u32>(std::max<u64>(next - world.at().now, 1))}))
+                return false;
             count++;
             continue;
         }
@@ -123,8 +132,8 @@ bool settle(World& world) {
     moves.clear();
     fair_moves(world, moves);
     if (!moves.empty()) {
-        world.fail("liveness", fmt::format("still at it after {} fair moves, next: {}; {}", settle_moves, describe(moves.front(), world.setup()),
-                                           who_is_busy(world)));
+        world.fail("liveness", fmt::format("still at it after {} fair moves, next: {}; {}", settle_moves,
+                                           describe(moves.front(), world.setup()), who_is_busy(world)));
         return false;
     }
     for (NodeId n = 1; n <= world.setup().nodes; n++)
@@ -144,7 +153,8 @@ void check_idle(World& world) {
         krg_dsm_stats stats{};
         krg_dsm_get_stats(world.edge(n).engine(), &stats);
         if (stats.recovering != 0) world.fail("liveness", fmt::format("node {} never recovered", n));
-        if (stats.degraded != 0 && enough) world.fail("liveness", fmt::format("idle, and node {} calls {} entries degraded", n, stats.degraded));
+        if (stats.degraded != 0 && enough)
+            world.fail("liveness", fmt::format("idle, and node {} calls {} entries degraded", n, stats.degraded));
     }
     for (unsigned o = 0; o < world.setup().objects.size(); o++) check_object(world, o);
     if (!world.broken()) world.checker().judge_repaired();

@@ -76,10 +76,11 @@ std::string describe(const Setup& s) {
         out += fmt::format(" object {}: {}:{} {} k={}{};", i, s.objects[i].container, s.objects[i].index,
                            s.objects[i].policy.cls == KRG_DSM_DURABLE ? "durable" : "volatile", s.objects[i].policy.replicas,
                            s.objects[i].policy.affinity != 0 ? fmt::format(" at n{}", s.objects[i].policy.affinity) : "");
-    out += fmt::format("\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} %; hold {} us, "
-                       "commit after {} us, dirty at most {}, parked at most {}\n",
-                       s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.hold_us,
-                       s.params.commit_us, s.params.dirty_max, s.params.parked_max);
+    out += fmt::format(
+        "\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} %; hold {} us, "
+        "commit after {} us, dirty at most {}, parked at most {}\n",
+        s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.hold_us,
+        s.params.commit_us, s.params.dirty_max, s.params.parked_max);
     return out;
 }
 

@@ -72,8 +72,8 @@ OneRun one_run(u64 seed, bool twice) {
         if (again.hash != out.hash || again.counts.events != out.counts.events) {
             row.failed = true;
             row.rule = "determinism";
-            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", out.hash, out.counts.events, again.hash,
-                                   again.counts.events);
+            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", out.hash, out.counts.events,
+                                   again.hash, again.counts.events);
         }
     }
     row.value[c_runs] = 1;
@@ -90,7 +90,8 @@ u64 runs_of(const BatchTotals& totals) { return totals.sum[c_runs]; }
 
 std::string totals_line(u64 violations, const BatchTotals& totals) {
     std::string out = fmt::format("totals: {} runs, {}-{} nodes, {} virtual ms", totals.sum[c_runs],
-                                  totals.sum[c_runs] != 0 ? totals.min[c_nodes] : 0, totals.max[c_nodes], totals.sum[c_virtual] / 1000);
+                                  totals.sum[c_runs] != 0 ? totals.min[c_nodes] : 0, totals.max[c_nodes],
+                                  totals.sum[c_virtual] / 1000);
     unsigned i = c_first;
     for (const Field& f : fields) out += fmt::format(", {} {}", totals.sum[i++], f.name);
     out += "; faults:";

@@ -71,7 +71,7 @@ struct Setup {
     };
     std::vector<Step> script[nodes_max + 1][programs_max];
     bool scripted = false;
-    u32 overlook = 0;  ///< copies fewer than promised, to look past what the durability rule finds
+    u32 overlook = 0;     ///< copies fewer than promised, to look past what the durability rule finds
     bool arenas = false;  ///< engines live in memory that can be saved and restored
 };
 

@@ -188,7 +188,8 @@ void World::commit(NodeId node) {
 
 bool World::expendable(NodeId node) const {
     for (NodeId n = 1; n <= setup_.nodes; n++)
-        if (n != node && edge_[n]->running() && !s_.doomed[n] && !s_.leaving[n] && s_.anchored[n] != 0 && member(n)) return true;
+        if (n != node && edge_[n]->running() && !s_.doomed[n] && !s_.leaving[n] && s_.anchored[n] != 0 && member(n))
+            return true;
     return false;
 }
 
@@ -207,8 +208,8 @@ bool World::enabled(const Move& m) const {
     case MoveKind::snapshot:
     case MoveKind::snapshot_fail: return up(m.a) && edge_[m.a]->can_snapshot();
     case MoveKind::begin:
-        return up(m.a) && m.b < setup_.programs && object(m.x) && m.c < static_cast<u8>(Op::count_) && s.epoch != 0 && !s_.leaving[m.a] &&
-               s.program[m.b].phase == Program::Phase::idle;
+        return up(m.a) && m.b < setup_.programs && object(m.x) && m.c < static_cast<u8>(Op::count_) && s.epoch != 0 &&
+               !s_.leaving[m.a] && s.program[m.b].phase == Program::Phase::idle;
     case MoveKind::use: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::granted;
     case MoveKind::orphan: return up(m.a) && !s.orphan_grants.empty();
     case MoveKind::abandon: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::waiting;
@@ -393,8 +394,8 @@ void World::hash(RunHash& h, bool time) const {
     for (const krg_dsm_member& m : s_.members) h.mix(m.since << 32 | static_cast<u64>(m.node) << 8 | m.draining);
     for (NodeId n = 1; n <= setup_.nodes; n++) {
         h.mix(static_cast<u64>(s_.prepared[n]) | static_cast<u64>(s_.committed[n]) << 1 | static_cast<u64>(s_.doomed[n]) << 2 |
-              static_cast<u64>(s_.leaving[n]) << 3 | static_cast<u64>(s_.drained[n]) << 4 | static_cast<u64>(s_.joining[n]) << 5 |
-              static_cast<u64>(edge_[n]->running()) << 6);
+              static_cast<u64>(s_.leaving[n]) << 3 | static_cast<u64>(s_.drained[n]) << 4 |
+              static_cast<u64>(s_.joining[n]) << 5 | static_cast<u64>(edge_[n]->running()) << 6);
         for (NodeId to = 1; to <= setup_.nodes; to++) {
             h.mix(s_.carries[n][to] << 32 | s_.queue[n][to].size());
             for (const auto& packet : s_.queue[n][to]) {
@@ -442,7 +443,8 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::refuse: return fmt::format("n{}: object {} is pinned", m.a, m.b);
         case MoveKind::snapshot: return fmt::format("n{}: snapshot goes on", m.a);
         case MoveKind::snapshot_fail: return fmt::format("n{}: snapshot fails", m.a);
-        case MoveKind::begin: return fmt::format("n{}: program {} wants to {} object {}", m.a, m.b, m.c < 3 ? ops[m.c] : "?", m.x);
+        case MoveKind::begin:
+            return fmt::format("n{}: program {} wants to {} object {}", m.a, m.b, m.c < 3 ? ops[m.c] : "?", m.x);
         case MoveKind::use: return fmt::format("n{}: program {} uses its grant", m.a, m.b);
         case MoveKind::orphan: return fmt::format("n{}: an unwanted grant is given back", m.a);
         case MoveKind::abandon: return fmt::format("n{}: program {} goes away", m.a, m.b);

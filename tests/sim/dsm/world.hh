@@ -26,14 +26,14 @@ enum class MoveKind : u8 {
     refuse,     // a: the page b is pinned
     snapshot,   // a: protects or copies one more page
     snapshot_fail,
-    begin,   // a: program b begins operation c on object x
-    use,     // a: program b uses its grant
-    orphan,  // a: a grant nobody wants any more is given back
-    abandon, // a: program b goes away
-    evict,   // a: object b
-    sync,    // a
-    tick,    // a
-    time,    // x microseconds pass
+    begin,    // a: program b begins operation c on object x
+    use,      // a: program b uses its grant
+    orphan,   // a: a grant nobody wants any more is given back
+    abandon,  // a: program b goes away
+    evict,    // a: object b
+    sync,     // a
+    tick,     // a
+    time,     // x microseconds pass
     propose,
     prepare,  // a
     commit,   // a
@@ -58,7 +58,8 @@ struct Move {
 /// What was counted.
 struct Counts {
     u64 events = 0, messages = 0, pages = 0, views = 0, commits = 0, recoveries = 0, lost_messages = 0;
-    u64 crashes = 0, expulsions = 0, boots = 0, resets = 0, resets_wanted = 0, leaves = 0, duplicates = 0, starved = 0, pins = 0;
+    u64 crashes = 0, expulsions = 0, boots = 0, resets = 0, resets_wanted = 0, leaves = 0, duplicates = 0, starved = 0,
+        pins = 0;
     u64 operations = 0, failed_operations = 0;
     u64 batches = 0, batch_objects = 0, direct = 0, forwards = 0, invalidations = 0, evictions = 0, copies_made = 0, lost = 0;
     u64 bits_lost = 0;
