@@ -482,6 +482,7 @@ private:
 
     // resolve.cc: batches in doubt after a view change
     void resolve_all();
+    void tell_fate(const Part& p, NodeId to);
     void resolve(Part& p);
     void on_batch_state(NodeId from, const Message& m);
     void on_batch_ask(NodeId from, const Message& m);

@@ -21,6 +21,19 @@ bool Engine::in_doubt() const {
     return false;
 }
 
+/// What became of @p here, and who else knows of it.
+void Engine::tell_fate(const Part& p, NodeId to) {
+    Message m;
+    m.type = Type::batch_state;
+    m.node = p.writer;
+    m.request = p.id;
+    m.fate = p.fate;
+    m.version.epoch = p.epoch;
+    m.list_count = static_cast<u8>(p.list_count);
+    for (u32 i = 0; i < p.list_count; i++) m.list[i] = p.list[i];
+    send(to, m);
+}
+
 void Engine::resolve_all() {
     for (Part* p = parts_.first(); p;) {
         Part* next = parts_.after(p->link);
@@ -32,15 +45,7 @@ void Engine::resolve_all() {
             if (d == cfg_.self) {
                 resolve(*p);
             } else {
-                Message m;
-                m.type = Type::batch_state;
-                m.node = p->writer;
-                m.request = p->id;
-                m.fate = p->fate;
-                m.version.epoch = p->epoch;
-                m.list_count = static_cast<u8>(p->list_count);
-                for (u32 i = 0; i < p->list_count; i++) m.list[i] = p->list[i];
-                send(d, m);
+                tell_fate(*p, d);
             }
         }
         p = next;
@@ -53,15 +58,7 @@ void Engine::resolve_retry() {
     for (Part* p = parts_.first(); p; p = parts_.after(p->link)) {
         const NodeId d = decider(*p);
         if (p->fate != Fate::staged || d == cfg_.self) continue;
-        Message m;
-        m.type = Type::batch_state;
-        m.node = p->writer;
-        m.request = p->id;
-        m.fate = p->fate;
-        m.version.epoch = p->epoch;
-        m.list_count = static_cast<u8>(p->list_count);
-        for (u32 i = 0; i < p->list_count; i++) m.list[i] = p->list[i];
-        send(d, m);
+        tell_fate(*p, d);
     }
     resolve_at_ = in_doubt() ? now_ + cfg_.params.retry_us : never;
 }
