@@ -72,6 +72,13 @@ TEST(KernelLog, AllowedKindsDoNotCount) {
     EXPECT_TRUE(find_splats(log, {"out of memory"}).empty());
 }
 
+TEST(KernelLog, WhatLockdepSaysWhenItStartsIsNoReport) {
+    const std::string start =
+        "[    1.518590] ... MAX_LOCKDEP_SUBCLASSES:  8\n[    1.518829] ... MAX_LOCKDEP_KEYS:        8192\n";
+    EXPECT_TRUE(find_splats(start).empty());
+    EXPECT_EQ(find_splats(start + "[   20.0] BUG: MAX_LOCKDEP_ENTRIES too low!\n").size(), 1U);
+}
+
 TEST(KernelLog, OneSplatIsOneFinding) {
     std::string log = "[1.0] WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2\n[1.0] Call Trace:\n[1.0]  <TASK>\n";
     EXPECT_EQ(find_splats(log).size(), 1U);
