@@ -78,7 +78,6 @@ void Engine::end() {
         for (Link<Obj>* l : {&o->ready}) ready_.remove(*l);
         dirty_.remove(o->dirty_link);
         timed_.remove(o->timed);
-        drain_.remove(o->draining);
         blocked_.remove(o->blocked);
         report_.remove(o->report);
         objects_.erase(heap_, o);

@@ -129,7 +129,11 @@ enum krg_dsm_event_type {
 	KRG_DSM_EV_SNAPSHOT_DONE,
 	KRG_DSM_EV_SYNC,	/* DONE with token when all that is dirty now is committed */
 	KRG_DSM_EV_EVICT,	/* memory pressure: give up this node's copy of object; DONE with token */
-	KRG_DSM_EV_DRAIN,	/* this node leaves: give up everything; DRAINED when it is empty */
+	/*
+	 * This node leaves: give up everything; DRAINED when it is empty. No program of it waits
+	 * or has a grant it has not used, and none asks any more.
+	 */
+	KRG_DSM_EV_DRAIN,
 	/*
 	 * Objects object.index..last of the container become zeros that were never written:
 	 * truncation, holes, deletion. What this node wrote before is committed first. DONE with
@@ -175,7 +179,8 @@ enum krg_dsm_action_type {
 	/*
 	 * Write-protect every object of the batch (krg_dsm_batch_object()), after all of
 	 * them are, copy each; then SNAPSHOT_DONE. A write to one of them waits or asks with
-	 * REQUEST until then.
+	 * REQUEST until then. A write grant not used when its page is protected is void: INSTALLED,
+	 * then REQUEST again.
 	 */
 	KRG_DSM_ACT_SNAPSHOT,
 	KRG_DSM_ACT_DONE,	/* token of SYNC, EVICT or PUNCH; error: 0, or why not */
@@ -183,7 +188,11 @@ enum krg_dsm_action_type {
 	KRG_DSM_ACT_PREPARED,	/* epoch: the old epoch's work has stopped */
 	KRG_DSM_ACT_RECOVERED,	/* epoch: every chunk of this home answers again */
 	KRG_DSM_ACT_DRAINED,	/* this node holds nothing any more */
-	KRG_DSM_ACT_RESET,	/* node: the connection must be reset (a new epoch follows): reason */
+	/*
+	 * The connection to node must be reset (a new epoch follows): reason. node is this node
+	 * itself: no memory for the list of members, it cannot take part and must leave the cluster.
+	 */
+	KRG_DSM_ACT_RESET,
 };
 
 struct krg_dsm_action {

@@ -68,7 +68,7 @@ struct Staged {
 struct Obj {
     Key key{};
     Obj* chain = nullptr;
-    Link<Obj> all, ready, dirty_link, timed, draining, blocked, report;
+    Link<Obj> all, ready, dirty_link, timed, blocked, report;
     krg_dsm_policy policy{};
 
     // The copy.
@@ -333,7 +333,7 @@ private:
     [[nodiscard]] Obj* obj(const krg_dsm_object& object);
     [[nodiscard]] Obj* obj(const Key& key, const krg_dsm_policy& policy);
     void request(const krg_dsm_event& ev);
-    void error(const krg_dsm_object& object, u64 token, Errno e);
+    bool error(const krg_dsm_object& object, u64 token, Errno e);
     void done(const krg_dsm_object& object, u64 token, Errno e);
     void run(Obj& o);
     void grant_local(Obj& o);
@@ -561,7 +561,7 @@ private:
 
     // This node's copies and programs.
     Table<Obj> objects_;
-    List<Obj> ready_, dirty_, timed_, drain_, blocked_;
+    List<Obj> ready_, dirty_, timed_, blocked_;
     u64 next_request_ = 1;
     bool draining_ = false, drained_told_ = false, stopped_ = false;
 

@@ -10,10 +10,7 @@ namespace krg::dsm {
 void Engine::on_command(NodeId from, const Message& m) {
     Obj* o = objects_.find(m.key);
     if (!o && m.type == Type::invalidate) {
-        Message r;
-        r.type = Type::invalidated;
-        r.key = m.key;
-        r.policy = m.policy;
+        Message r = about(Type::invalidated, m);
         send(from, r);
         return;
     }
@@ -108,10 +105,7 @@ bool Engine::give_up_pinned(Obj& o) {
     if (!c.pinned_since) c.pinned_since = now_ ? now_ : 1;
     if (now_ - c.pinned_since < cfg_.params.pin_us) return false;
     stats_.pinned++;
-    Message m;
-    m.type = Type::pinned;
-    m.key = o.key;
-    m.policy = o.policy;
+    Message m = about(Type::pinned, o);
     m.request = c.request;
     send(c.home, m);
     end_command(o);
@@ -238,10 +232,7 @@ void Engine::run_invalidate(Obj& o) {
     const bool has = o.state == KRG_DSM_S || o.state == KRG_DSM_R;
     bool keep = c.keep && has;
     if (has && c.node) {
-        Message d;
-        d.type = Type::data;
-        d.key = o.key;
-        d.policy = o.policy;
+        Message d = about(Type::data, o);
         d.request = c.request;
         d.mode = KRG_DSM_WRITE;
         d.version = o.version;
@@ -258,10 +249,7 @@ void Engine::run_invalidate(Obj& o) {
     } else {
         drop_copy(o);
     }
-    Message r;
-    r.type = Type::invalidated;
-    r.key = o.key;
-    r.policy = o.policy;
+    Message r = about(Type::invalidated, o);
     r.keep = keep;
     send(c.home, r);
     end_command(o);
@@ -278,10 +266,7 @@ void Engine::run_copy(Obj& o) {
         arm(o, now_ + cfg_.params.retry_us);
         return;
     }
-    Message m;
-    m.type = Type::retain;
-    m.key = o.key;
-    m.policy = o.policy;
+    Message m = about(Type::retain, o);
     m.version = o.version;
     m.initialised = o.initialised;
     stats_.copies_made++;
@@ -310,10 +295,7 @@ void Engine::run_set_rset(Obj& o) {
         start_batch();
         return;
     }
-    Message m;
-    m.type = Type::rset_set;
-    m.key = o.key;
-    m.policy = o.policy;
+    Message m = about(Type::rset_set, o);
     m.version = o.version;
     m.rset = o.rset;
     send(c.home, m);
@@ -339,10 +321,7 @@ void Engine::on_release(NodeId from, const Message& m) {
         arrived(*o);
         ready(*o);
     }
-    Message r;
-    r.type = Type::released;
-    r.key = m.key;
-    r.policy = m.policy;
+    Message r = about(Type::released, m);
     r.request = m.request;
     send(from, r);
 }
@@ -387,10 +366,7 @@ void Engine::on_retain(NodeId, Message& m) {
         if (o->version != m.version) e = Errno::busy;
         ready(*o);
     }
-    Message r;
-    r.type = Type::retained;
-    r.key = m.key;
-    r.policy = m.policy;
+    Message r = about(Type::retained, m);
     r.error = e;
     send(home(m.key, m.policy), r);
 }

@@ -156,10 +156,7 @@ NodeId Engine::holder_for(const Entry& e, NodeId not_this) const {
 
 /// The answer that needs no page from another, and the wait for its CLOSE.
 void Engine::give(Entry& e, u8 mode, Payload payload) {
-    Message m;
-    m.type = Type::grant;
-    m.key = e.key;
-    m.policy = e.policy;
+    Message m = about(Type::grant, e);
     m.request = e.current.request;
     m.mode = mode;
     m.version = e.version;
@@ -172,10 +169,7 @@ void Engine::give(Entry& e, u8 mode, Payload payload) {
 }
 
 void Engine::forward(Entry& e, NodeId holder, NodeId to, u8 mode) {
-    Message m;
-    m.type = Type::forward;
-    m.key = e.key;
-    m.policy = e.policy;
+    Message m = about(Type::forward, e);
     m.request = e.current.request;
     m.mode = mode;
     m.node = to;
@@ -250,10 +244,7 @@ void Engine::on_close(NodeId from, const Message& m) {
 void Engine::release_frozen(Entry& e) {
     e.phase = Phase::releasing;
     for (u32 i = 0; i < e.frozen.count(); i++) {
-        Message m;
-        m.type = Type::release;
-        m.key = e.key;
-        m.policy = e.policy;
+        Message m = about(Type::release, e);
         m.keep = e.retained.has(e.frozen.at(i));
         send(e.frozen.at(i), m);
     }

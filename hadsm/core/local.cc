@@ -21,17 +21,16 @@ Obj* Engine::obj(const Key& key, const krg_dsm_policy& policy) {
 
 Obj* Engine::obj(const krg_dsm_object& object) { return obj(Key{object.container, object.index}, object.policy); }
 
-void Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
+/// False: no memory to say it now.
+bool Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
     OutAction* a = act(KRG_DSM_ACT_ERROR);
+    if (!a) return false;
     stats_.errors++;
-    if (!a) {
-        stats_.checks++;
-        return;
-    }
     a->action.object = object;
     a->action.token = token;
     a->action.error = static_cast<s32>(e);
     push(a);
+    return true;
 }
 
 /// The end of what was asked for with a token of its own.
@@ -55,7 +54,8 @@ void Engine::request(const krg_dsm_event& ev) {
     Obj* o = sane ? obj(ev.object) : nullptr;
     Waiter* w = o ? heap_.make<Waiter>() : nullptr;
     if (!w) {
-        error(ev.object, ev.token, sane ? Errno::nomem : Errno::io);
+        // At the beginning of a step there are actions to spare.
+        if (!error(ev.object, ev.token, sane ? Errno::nomem : Errno::io)) stats_.checks++;
         if (o) forget_if_empty(*o);
         return;
     }
@@ -73,10 +73,7 @@ void Engine::run(Obj& o) {
     run_command(o);
     ask(o);
     if (o.evicting && !o.evict_asked) {
-        Message m;
-        m.type = Type::evict;
-        m.key = o.key;
-        m.policy = o.policy;
+        Message m = about(Type::evict, o);
         o.evict_asked = send(home(o.key, o.policy), m);
     }
     forget_if_empty(o);
@@ -157,10 +154,7 @@ void Engine::ask(Obj& o) {
     for (const Waiter* w = o.waiters; w; w = w->next)
         if (w->mode == KRG_DSM_WRITE) mode = KRG_DSM_WRITE;
     if (!o.request) o.request = next_request_++;
-    Message m;
-    m.type = Type::get;
-    m.key = o.key;
-    m.policy = o.policy;
+    Message m = about(Type::get, o);
     m.request = o.request;
     m.mode = mode;
     o.granted = {};
@@ -213,10 +207,7 @@ void Engine::announce(Obj& o) {
     o.request = next_request_++;
     for (u32 i = 0; i < members_; i++) {
         if (!all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
-        Message m;
-        m.type = Type::init;
-        m.key = o.key;
-        m.policy = o.policy;
+        Message m = about(Type::init, o);
         m.request = o.request;
         if (send(member_[i].node, m)) o.init_acks++;
     }
@@ -264,10 +255,7 @@ void Engine::finish_grant(Obj& o) {
     o.request = 0;
     o.attempts = 0;
     ready(o);
-    Message m;
-    m.type = Type::close;
-    m.key = o.key;
-    m.policy = o.policy;
+    Message m = about(Type::close, o);
     m.request = request;
     m.version = o.version;
     m.dirty = g.direct;
@@ -292,7 +280,10 @@ void Engine::on_fail(const Message& m) {
 
 void Engine::fail_waiters(Obj& o, Errno e) {
     while (Waiter* w = o.waiters) {
-        error(object_of(o), w->token, e);
+        if (!error(object_of(o), w->token, e)) {
+            arm(o, now_ + cfg_.params.retry_us);  // whoever is left asks once more
+            return;
+        }
         o.waiters = w->next;
         heap_.drop(w);
     }
@@ -325,7 +316,6 @@ void Engine::forget_if_empty(Obj& o) {
     ready_.remove(o.ready);
     dirty_.remove(o.dirty_link);
     timed_.remove(o.timed);
-    drain_.remove(o.draining);
     blocked_.remove(o.blocked);
     report_.remove(o.report);
     objects_.erase(heap_, &o);

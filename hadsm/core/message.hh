@@ -122,6 +122,16 @@ struct Message {
     u64 handle = 0;  ///< not on the wire: the page that came with it
 };
 
+/// A message about the object of @x, whatever has a key and a policy.
+template<typename T>
+[[nodiscard]] Message about(Type type, const T& x) {
+    Message m;
+    m.type = type;
+    m.key = x.key;
+    m.policy = x.policy;
+    return m;
+}
+
 /// Bytes written, 0 when they do not fit into @room.
 [[nodiscard]] u32 encode(const Message& m, u8* at, u32 room);
 /// False: not a message of this protocol, whole and nothing but.

@@ -51,10 +51,7 @@ bool Engine::report_some() {
 }
 
 void Engine::report_copy(const Obj& o) {
-    Message m;
-    m.type = Type::report;
-    m.key = o.key;
-    m.policy = o.policy;
+    Message m = about(Type::report, o);
     m.mode = o.state;
     m.dirty = o.dirty || o.in_batch;
     m.initialised = o.initialised && !o.version.zero();
@@ -373,10 +370,7 @@ void Engine::judge_frozen(const Note& n) {
         reset(n.from, KRG_DSM_R_MEMORY);
         return;
     }
-    Message m;
-    m.type = Type::restore;
-    m.key = n.key;
-    m.policy = n.policy;
+    Message m = about(Type::restore, n);
     const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
     if (!e->exclusive && (!have || n.version > e->version)) {
         for (u32 i = 0; i < e->sharers.count(); i++) e->stale.add(e->sharers.at(i));

@@ -82,10 +82,7 @@ void Engine::invalidate_others(Entry& e, NodeId writer, NodeId source) {
 }
 
 void Engine::invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to) {
-    Message m;
-    m.type = Type::invalidate;
-    m.key = e.key;
-    m.policy = e.policy;
+    Message m = about(Type::invalidate, e);
     m.request = e.current.request;
     m.node = data_to;
     m.version = e.version;
@@ -148,10 +145,7 @@ void Engine::grant_write(Entry& e) {
 
 /// One more copy of a shared object, at @target.
 void Engine::start_copy(Entry& e, NodeId source, NodeId target) {
-    Message m;
-    m.type = Type::copy;
-    m.key = e.key;
-    m.policy = e.policy;
+    Message m = about(Type::copy, e);
     m.node = target;
     m.version = e.version;
     e.phase = Phase::copying;
@@ -177,10 +171,7 @@ void Engine::on_retained(NodeId from, const Message& m) {
 
 /// Tells a writer to commit to @rset from now on.
 void Engine::set_rset(Entry& e, const Rset& rset) {
-    Message m;
-    m.type = Type::set_rset;
-    m.key = e.key;
-    m.policy = e.policy;
+    Message m = about(Type::set_rset, e);
     m.rset = rset;
     e.rset = rset;
     e.phase = Phase::setting;
@@ -277,10 +268,7 @@ void Engine::on_init(NodeId from, const Message& m) {
         reset(from, KRG_DSM_R_MEMORY);
         return;
     }
-    Message r;
-    r.type = Type::init_done;
-    r.key = m.key;
-    r.policy = m.policy;
+    Message r = about(Type::init_done, m);
     r.request = m.request;
     send(from, r);
 }
