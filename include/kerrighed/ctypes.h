@@ -18,6 +18,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int32_t s32;
+typedef int64_t s64;
 
 /* What travels on the wire: the same types as in <linux/types.h>, so that a program may include both. */
 typedef unsigned char __u8;
