@@ -12,7 +12,7 @@ void Engine::set_dirty(Obj& o) {
     o.dirty = true;
     if (dirty_.empty()) commit_at_ = cfg_.params.commit_us ? now_ + cfg_.params.commit_us : never;
     dirty_.push(o.dirty_link, &o);
-    if (cfg_.params.dirty_max && dirty_.count() >= cfg_.params.dirty_max) batch_wanted_ = true;
+    if (cfg_.params.dirty_max && dirty_.count() >= cfg_.params.dirty_max && commit_at_ > now_) commit_at_ = now_ + 1;
 }
 
 void Engine::clear_dirty(Obj& o) {
@@ -23,8 +23,9 @@ void Engine::clear_dirty(Obj& o) {
 
 /// Begins a batch of all that is dirty, if one is wanted and none is under way.
 void Engine::start_batch() {
-    // Nothing later may be durable before what is in transit is: arrived() comes back here.
-    if (!batch_wanted_ || !serving_ || snapshot_ || staging_ || transit_ || now_ < batch_retry_at_) return;
+    // Nothing later may be durable before what is in transit is: arrived() comes back here. Nor is anything committed in
+    // an epoch before all have reported in it: finish_rebuild() comes back here.
+    if (!batch_wanted_ || !home_serving_ || snapshot_ || staging_ || transit_ || now_ < batch_retry_at_) return;
     if (dirty_.empty()) {
         batch_wanted_ = false;
         return;
@@ -242,6 +243,7 @@ void Engine::batch_complete(Batch& b) {
         o.initialised = true;
         bool with_page = false;
         if (it.first && concerns(it, cfg_.self, with_page) && !set_initialised(o.key, o.policy)) reset(0, KRG_DSM_R_MEMORY);
+        if (it.new_chunk) now_registered(o.key);
         if (o.command.type == Type::set_rset && o.command.quiet && it.rset.same_as(o.rset)) o.command.keep = true;
         ready(o);
     }

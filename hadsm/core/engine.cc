@@ -189,7 +189,7 @@ Us Engine::deadline() const {
     const auto sooner = [&d](Us t) { d = t < d ? t : d; };
     for (const Obj* o = timed_.first(); o; o = timed_.after(o->timed)) sooner(o->due);
     // While a batch is under way or something is in transit, its end is the next chance, not time.
-    if (serving_ && !dirty_.empty() && !snapshot_ && !staging_ && !transit_)
+    if (home_serving_ && !dirty_.empty() && !snapshot_ && !staging_ && !transit_)
         sooner(batch_wanted_ ? batch_retry_at_ : commit_at_);
     sooner(resolve_at_);
     sooner(report_again_at_);

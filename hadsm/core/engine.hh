@@ -97,6 +97,7 @@ struct Obj {
     u64 request = 0;        // its id; kept over view changes until it is answered
     u32 attempts = 0;
     u32 init_acks = 0;  // missing before a first write
+    bool init_all = false;  // all members are asked, not only those who keep the bits
     Granted granted;
 
     // Giving it up.
@@ -152,10 +153,12 @@ struct Chunk {
     u64 place_epoch = 0;
     u16 place_affinity = 0;
     NodeId place[KRG_DSM_REPLICAS_MAX] = {};
-    bool written = false;   // any bit set; known to all members
-    u64 bits_epoch = 0;     // the last epoch in which this node kept all its bits; 0: never
-    bool told = false;      // came with what a newcomer is told
-    u32 keepers_heard = 0;  // in this rebuild: a bit for each of those who kept its bits before and know of it
+    bool written = false;     // something of it may have been written, as far as is known here
+    bool everywhere = false;  // and all members know that
+    u64 complete = 0;         // first writes that were announced in an epoch below this one all have their bit here
+    u64 promised = 0;         // the same of all reports of this rebuild together
+    bool told = false;        // came with what a newcomer is told
+    u32 keepers_heard = 0;    // in this rebuild: a bit for each of those who kept its bits before and know of it
 };
 
 /// What this engine knows of another node.
@@ -327,6 +330,7 @@ private:
     [[nodiscard]] bool initialised(const Key& key) const;
     bool set_initialised(const Key& key, const krg_dsm_policy& policy);
     [[nodiscard]] bool registered(const Key& key) const;
+    void now_registered(const Key& key);
     [[nodiscard]] bool keeps_bits(const Key& key, const krg_dsm_policy& policy, NodeId node);
 
     // local.cc: programs of this node
@@ -520,7 +524,9 @@ private:
     void check_bits(u64 served);
     void keep_bits();
     void remember_members();
+    [[nodiscard]] bool keeper_stayed(const Chunk& c) const;
     [[nodiscard]] bool keeper_left(const Chunk& c, u64 served) const;
+    [[nodiscard]] bool has_all_bits(const Chunk& c, u64 served) const;
     [[nodiscard]] u32 old_keepers(const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
     [[nodiscard]] bool tells_others() const;
     [[nodiscard]] bool must_tell(const krg_dsm_member& m) const;

@@ -203,10 +203,10 @@ void Engine::on_grant(NodeId from, Message& m) {
 /// Before the first write of a volatile object two nodes know that it is no longer zeros; of the first in its chunk
 /// all know. Once more in every view until all have answered in one.
 void Engine::announce(Obj& o) {
-    const bool all = !registered(o.key);
+    o.init_all = !registered(o.key);
     o.request = next_request_++;
     for (u32 i = 0; i < members_; i++) {
-        if (!all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
+        if (!o.init_all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
         Message m = about(Type::init, o);
         m.request = o.request;
         if (send(member_[i].node, m)) o.init_acks++;
@@ -217,6 +217,7 @@ void Engine::on_init_done(const Message& m) {
     Obj* o = objects_.find(m.key);
     if (!o || o->request != m.request || !o->init_acks || --o->init_acks) return;
     o->request = 0;
+    if (o->init_all) now_registered(o->key);
     if (o->state == KRG_DSM_X) o->initialised = true;
     ready(*o);
 }

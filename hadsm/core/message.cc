@@ -135,7 +135,8 @@ bool fields(A& a, M& m) {
     case Type::bits:
         object(a, m);
         a.flag(m.keep);
-        a.u64s(m.version.epoch);
+        a.flag(m.initialised);
+        version(a, m);
         for (auto& b : m.bits) a.u64s(b);
         return true;
     case Type::punch:

@@ -132,8 +132,9 @@ bool Engine::set_initialised(const Key& key, const krg_dsm_policy& policy) {
     Chunk* c = chunk(key, policy);
     if (!c) return false;
     const u64 bit = key.index & ((1u << KRG_DSM_CHUNK_SHIFT) - 1);
-    // The first bit of a chunk that nobody had written: who keeps its bits knows them all.
-    if (!c->written && knows_chunks_ && keeps_bits(key, policy, cfg_.self)) c->bits_epoch = epoch_;
+    // Nothing of the chunk had been written, or this node would know: what came before is complete, and who keeps the bits
+    // hears of all that follows.
+    if (!c->written && knows_chunks_) c->complete = keeps_bits(key, policy, cfg_.self) ? epoch_ + 1 : epoch_;
     c->bits[bit / 64] |= 1ull << (bit % 64);
     c->written = true;
     return true;
@@ -142,7 +143,12 @@ bool Engine::set_initialised(const Key& key, const krg_dsm_policy& policy) {
 /// All members know that something of the chunk was written.
 bool Engine::registered(const Key& key) const {
     const Chunk* c = chunks_.find(key.chunk());
-    return c && c->written;
+    return c && c->written && c->everywhere;
+}
+
+/// Every member has answered a first write of the chunk.
+void Engine::now_registered(const Key& key) {
+    if (Chunk* c = chunks_.find(key.chunk())) c->everywhere = c->written;
 }
 
 /// @node has to hear of every first write: it is home or a successor, or the chunk is new to all.

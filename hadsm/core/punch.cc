@@ -190,13 +190,11 @@ void Engine::clear_bits(NodeId from, const Message& m) {
     for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
         if (c->key.container != m.key.container || !c->written) continue;
         if (home(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy) != from) continue;
-        bool any = false;
-        for (u64 bit = 0; bit < per_chunk; bit++) {
-            const u64 index = (c->key.index << KRG_DSM_CHUNK_SHIFT) + bit;
-            if (index >= m.key.index && index <= m.last) c->bits[bit / 64] &= ~(1ull << (bit % 64));
-        }
-        for (const u64 b : c->bits) any = any || b;
-        c->written = any;
+        const u64 begin = c->key.index << KRG_DSM_CHUNK_SHIFT;
+        for (u64 bit = 0; bit < per_chunk; bit++)
+            if (begin + bit >= m.key.index && begin + bit <= m.last) c->bits[bit / 64] &= ~(1ull << (bit % 64));
+        // Who does not keep its bits does not know what else of it was written.
+        if (begin >= m.key.index && begin + per_chunk - 1 <= m.last) c->written = c->everywhere = false;
     }
     // No writer is left, so a version that still waits for its decision is of a complete batch: its
     // bit must not be set when the decision comes.

@@ -67,7 +67,9 @@ void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
     m.policy = c.policy;
     for (u32 i = 0; i < 8; i++) m.bits[i] = c.bits[i];
     m.keep = answer;
-    m.version.epoch = c.bits_epoch;
+    m.version.epoch = c.complete;
+    m.version.count = old_epoch_ && c.complete == old_epoch_ && keeper_stayed(c) ? old_epoch_ + 1 : 0;
+    m.initialised = c.everywhere;
     if (send(to, m) && answer) pushed_++;
 }
 
@@ -115,19 +117,19 @@ void Engine::on_bits(NodeId from, const Message& m) {
             rebuild_short_ = true;
         return;
     }
-    for (u32 i = 0; i < 8; i++) {
-        c->bits[i] |= m.bits[i];
-        c->written = c->written || m.bits[i];
-    }
+    for (u32 i = 0; i < 8; i++) c->bits[i] |= m.bits[i];
+    c->written = true;
+    c->everywhere = c->everywhere || m.initialised;
     NodeId old[KRG_DSM_REPLICAS_MAX];
     const u32 keepers = home_serving_ ? 0 : old_keepers(*c, old);
     for (u32 i = 0; i < keepers; i++)
         if (old[i] == from) c->keepers_heard |= 1u << i;
-    if (!home_serving_ && c->bits_epoch < m.version.epoch && home(m.key, m.policy) == cfg_.self)
-        c->bits_epoch = m.version.epoch;
+    // What the sender hears from now on only keepers of the bits hear too.
+    const u64 complete = m.keep || m.version.epoch < epoch_ ? m.version.epoch : epoch_;
+    if (c->complete < complete) c->complete = complete;
+    if (!home_serving_ && c->promised < m.version.count) c->promised = m.version.count;
     c->told = true;
     if (!m.keep) return;
-    c->bits_epoch = epoch_;  // from the home, which knows all
     Message r;
     r.type = Type::bits_known;
     send(from, r);
@@ -272,13 +274,14 @@ u64 Engine::last_served() const {
     return last;
 }
 
-/// Who kept all bits of a chunk in the last epoch and is to keep them in this one has them all: it hears of every
-/// first write.
+/// Who had all bits of a chunk at the end of the last epoch that began here has them until this one: in between nobody
+/// can have written. If it is to keep them in this epoch, it hears of every first write.
 void Engine::keep_bits() {
     for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
         c->keepers_heard = 0;
+        c->promised = 0;
         const Key first{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT};
-        if (c->bits_epoch && c->bits_epoch == begun_ && keeps_bits(first, c->policy, cfg_.self)) c->bits_epoch = epoch_;
+        if (begun_ && c->complete > begun_) c->complete = keeps_bits(first, c->policy, cfg_.self) ? epoch_ + 1 : epoch_;
     }
     begun_ = epoch_;
 }
@@ -309,7 +312,17 @@ u32 Engine::old_keepers(const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const 
     return n < old_members_ ? n : old_members_;
 }
 
-/// One of those who kept the bits of @c in epoch @served is still here, knows every chunk that was written, and has
+/// One of those who were to keep the bits of @c in the last epoch that began here is still a member, and reports all that
+/// was announced in that epoch: it had to answer.
+bool Engine::keeper_stayed(const Chunk& c) const {
+    NodeId p[KRG_DSM_REPLICAS_MAX];
+    const u32 n = old_keepers(c, p);
+    for (u32 i = 0; i < n; i++)
+        if (stayed(p[i], old_epoch_)) return true;
+    return false;
+}
+
+/// One of those who were to keep the bits of @c in epoch @served is still here, knows every chunk that was written, and has
 /// not reported this one: nothing of it was written that others have not reported.
 bool Engine::keeper_left(const Chunk& c, u64 served) const {
     if (!served || served != old_epoch_) return false;
@@ -323,17 +336,22 @@ bool Engine::keeper_left(const Chunk& c, u64 served) const {
     return false;
 }
 
+/// The bits that were reported are all there are; @served is the last epoch in which anything may have been written.
+bool Engine::has_all_bits(const Chunk& c, u64 served) const {
+    return !served || c.complete > served || c.promised > served || keeper_left(c, served);
+}
+
 /// Written chunks of this home of which nobody is left who knows all bits: what has no copy may have been written.
 void Engine::check_bits(u64 served) {
     for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
         const Key first{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT};
         // A newcomer was told of all chunks written before it came: the others are new, and it has heard of every write.
-        const bool young = !knows_chunks_ && !c->told && !c->bits_epoch;
-        if (young && keeps_bits(first, c->policy, cfg_.self)) c->bits_epoch = epoch_;
+        const bool young = !knows_chunks_ && !c->told && !c->complete;
+        if (young) c->complete = keeps_bits(first, c->policy, cfg_.self) ? epoch_ + 1 : epoch_;
         if (!c->written || home(first, c->policy) != cfg_.self) continue;
-        if (c->bits_epoch < served && !keeper_left(*c, served) && !KRG_DSM_MUTANT(LostReadsZero))
+        if (!has_all_bits(*c, served) && !KRG_DSM_MUTANT(LostReadsZero))
             for (u64& b : c->bits) b = ~0ull;
-        c->bits_epoch = epoch_;
+        c->complete = epoch_ + 1;
     }
 }
 
@@ -358,6 +376,7 @@ void Engine::finish_rebuild() {
         own_last_ = p;
     }
     early_last_ = nullptr;
+    start_batch();
     OutAction* a = act(KRG_DSM_ACT_RECOVERED);
     if (!a) return;
     a->action.epoch = epoch_;
@@ -397,7 +416,7 @@ void Engine::judge_frozen(const Note& n) {
 void Engine::come_early(NodeId from, const Message& m) {
     Parked* p = heap_.make<Parked>();
     if (!p) {
-        if (m.type == Type::punch)
+        if (m.type == Type::punch || m.type == Type::init)
             reset(from, KRG_DSM_R_MEMORY);
         else
             refuse(from, m, Errno::nomem);

@@ -262,8 +262,13 @@ void Engine::need_repair(Entry& e) {
     ready_entries_.push(e.ready, &e);
 }
 
-/// An object of this chunk is about to be written for the first time.
+/// An object of this chunk is about to be written for the first time. Not before all have reported: only so can the next
+/// rebuild tell in which epochs anything may have been written.
 void Engine::on_init(NodeId from, const Message& m) {
+    if (!home_serving_) {
+        come_early(from, m);
+        return;
+    }
     if (!set_initialised(m.key, m.policy)) {
         reset(from, KRG_DSM_R_MEMORY);
         return;

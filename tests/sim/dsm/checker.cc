@@ -131,7 +131,12 @@ void Checker::raise_floor(unsigned object, std::size_t to) {
     const auto credit = static_cast<u32>(
         std::count_if(o.graves.begin(), o.graves.end(), [&](Value v) { return place(o, v) >= 0; }));
     const u32 level = std::min(o.level, target(o));
-    o.need = level > credit ? level - credit : 0;
+    // A batch in doubt of a dead writer is applied when all that are left of its list have it: k less one for each crash
+    // since everything was whole, whether the dead had got their copy or not. A living writer commits to all there are.
+    const Value top = o.line.front();
+    const bool orphan = top != zeros && (!node_[writer_of(top)].alive || nth_of(top) < node_[writer_of(top)].first);
+    const u32 less = orphan ? std::max(credit, crashes_since_calm_) : credit;
+    o.need = level > less ? level - less : 0;
     o.judge = true;
 }
 

@@ -168,7 +168,10 @@ void Edge::receive(u64 now, NodeId from, const Packet& packet) {
 void Edge::tick(u64 now) {
     krg_dsm_event ev{};
     ev.type = KRG_DSM_EV_TICK;
+    const bool due = deadline() <= now;
     step(now, ev);
+    // Or an edge's timer would never rest.
+    if (due && deadline() <= now) contract(fmt::format("the deadline is still {} after the tick at {}", deadline(), now));
 }
 
 void Edge::drain(u64 now) {
