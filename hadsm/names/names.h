@@ -33,6 +33,11 @@ extern "C" {
 #define KRG_NAMES_NAME_MAX	255
 #define KRG_NAMES_TARGET_MAX	3840	/* bytes of a symbolic link's target; xattrs share the room */
 #define KRG_NAMES_NODES		128	/* node ids 1..127 can use inodes */
+/*
+ * Where in an inode's page its size is: eight bytes, aligned to 8, little endian, always written by one store. It may be
+ * read without a lock: what is read was the size at some moment.
+ */
+#define KRG_NAMES_SIZE_OFFSET	16
 
 /* Containers of records. Every other container is a file's or directory's own: its inode number, which is >= 2^32. */
 #define KRG_NAMES_INODES	1ULL	/* one page an inode, at its slot: the low 32 bits of its number */
@@ -175,6 +180,8 @@ int krg_names_listxattr(const struct krg_names_io *io, u64 ino, char *list, u32 
 
 /** io->self uses @ino (@on 1), or no longer (0). Writes only when that is new. -ESTALE: it has no name and nobody uses it. */
 int krg_names_use(const struct krg_names_io *io, u64 ino, u32 on);
+/** Who uses @ino: bit n % 64 of users[n / 64] for node n. */
+int krg_names_users(const struct krg_names_io *io, u64 ino, u64 users[2]);
 /**
  * Place @at (0, 1, ...) of the orphans of @node: 1 and *@ino (0: the place is empty), or 0 past the last place.
  */
