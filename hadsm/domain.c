@@ -82,13 +82,14 @@ static void domain_pin_work(struct work_struct *work)
 /* ---- domains ---- */
 
 /* The same on every node: mounts whose options differ are different domains. */
-u64 hadsm_domain_id(const char *name, u32 replicas)
+u64 hadsm_domain_id(const char *name, u32 mounted, u32 replicas)
 {
 	u64 hash = 0xcbf29ce484222325ULL;	/* FNV-1a */
 
 	for (; *name; name++)
 		hash = (hash ^ (u8)*name) * 0x100000001b3ULL;
 	hash = (hash ^ 0xff) * 0x100000001b3ULL;
+	hash = (hash ^ mounted) * 0x100000001b3ULL;
 	hash = (hash ^ replicas) * 0x100000001b3ULL;
 	return hash ?: 1;
 }
@@ -98,6 +99,7 @@ static void domain_release(struct kref *ref)
 	struct hadsm_domain *d = container_of(ref, struct hadsm_domain, ref);
 
 	mutex_destroy(&d->lock);
+	mutex_destroy(&d->punch_lock);
 	xa_destroy(&d->stores);
 	kfree(d);
 }
@@ -128,6 +130,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	kref_init(&d->ref);
 	d->id = id;
 	mutex_init(&d->lock);
+	mutex_init(&d->punch_lock);
 	INIT_LIST_HEAD(&d->waiters);
 	INIT_LIST_HEAD(&d->pins);
 	INIT_LIST_HEAD(&d->tasks);
@@ -172,6 +175,21 @@ found:
 		kref_get(&d->ref);
 	mutex_unlock(&hadsm_domains_mutex);
 	return d;
+}
+
+int hadsm_domain_name(struct hadsm_domain *d, const char *name, u32 replicas)
+{
+	int err = 0;
+
+	mutex_lock(&d->lock);
+	if (!*d->name) {
+		strscpy(d->name, name, sizeof(d->name));
+		d->replicas = replicas;
+	} else if (strcmp(d->name, name) || d->replicas != replicas) {
+		err = -EEXIST;
+	}
+	mutex_unlock(&d->lock);
+	return err;
 }
 
 /* Everything the engine still has, and whoever waits for it. */
@@ -271,29 +289,71 @@ struct hadsm_store *hadsm_store_find(struct hadsm_domain *d, u64 container)
 	return xa_load(&d->stores, container);
 }
 
-struct hadsm_store *hadsm_store_get(struct hadsm_domain *d, u64 container)
+/* Under domain.lock. */
+static struct hadsm_store *store_ref(struct hadsm_domain *d, u64 container)
 {
-	struct hadsm_store *s, *fresh;
-	int err = 0;
+	struct hadsm_store *s = hadsm_store_find(d, container);
 
-	fresh = store_create(d, container);
+	if (s)
+		kref_get(&s->ref);
+	return s;
+}
+
+/* Memory that reclaim may have to free files for is not asked for under domain.lock, which that takes. */
+static struct hadsm_store *store_add(struct hadsm_domain *d, u64 container)
+{
+	struct hadsm_store *s, *fresh = store_create(d, container);
+	int err;
+
 	if (IS_ERR(fresh))
 		return fresh;
+	err = xa_reserve(&d->stores, container, GFP_KERNEL);
+	if (err) {
+		hadsm_store_put(fresh);
+		return ERR_PTR(err);
+	}
 	mutex_lock(&d->lock);
-	s = xa_load(&d->stores, container);
+	s = store_ref(d, container);
 	if (!s && READ_ONCE(d->dead))
 		err = -EIO;
 	else if (!s)
-		err = xa_err(xa_store(&d->stores, container, fresh, GFP_KERNEL));
+		err = xa_err(xa_store(&d->stores, container, fresh, GFP_ATOMIC));
 	if (!s && !err) {
 		s = fresh;
 		fresh = NULL;
-	}
-	if (s)
 		kref_get(&s->ref);
+	}
 	mutex_unlock(&d->lock);
+	xa_release(&d->stores, container);
 	hadsm_store_put(fresh);
 	return err ? ERR_PTR(err) : s;
+}
+
+struct hadsm_store *hadsm_store_get(struct hadsm_domain *d, u64 container)
+{
+	struct hadsm_store *s;
+
+	mutex_lock(&d->lock);
+	s = store_ref(d, container);
+	mutex_unlock(&d->lock);
+	return s ?: store_add(d, container);
+}
+
+void hadsm_store_forget(struct hadsm_store *s)
+{
+	struct hadsm_domain *d = s->domain;
+	bool forgotten = false;
+
+	mutex_lock(&d->lock);
+	/* Two references, the domain's and the caller's: nobody uses or waits for a page. */
+	if (xa_load(&d->stores, s->container) == s && kref_read(&s->ref) == 2 &&
+	    mapping_empty(s->inode->i_mapping)) {
+		xa_erase(&d->stores, s->container);
+		forgotten = true;
+	}
+	mutex_unlock(&d->lock);
+	if (forgotten)
+		hadsm_store_put(s);
 }
 
 void hadsm_store_unmap(struct hadsm_store *s)

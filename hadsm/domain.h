@@ -13,6 +13,7 @@
  *	hadsm_domains_mutex	the list of domains, and telling all of them of a view
  *	mmap_lock, VMA lock	of a program that faults; dropped before a wait where the
  *				kernel lets us
+ *	domain.punch_lock	around the wait for a hole
  *	folio lock		of a page in a store: held from the check that access is
  *				granted until the page table entry is in place, and by
  *				whoever takes access away
@@ -97,6 +98,7 @@ struct hadsm_domain {
 
 	struct mutex lock;		/* all below, and the engine */
 	struct krg_dsm *engine;		/* NULL: over */
+	struct mutex punch_lock;	/* one hole at a time; outside of lock */
 	struct krg_dsm_action act;	/* the one being carried out */
 	struct list_head waiters;
 	struct list_head pins;		/* granted, kept until the fault that wanted it comes back */
@@ -142,12 +144,17 @@ struct hadsm_domain *hadsm_domain_get(u64 id);
 void hadsm_domain_put(struct hadsm_domain *d);
 /** This node's part in @d is over: who waits gets -EIO, all pages go. Under hadsm_domains_mutex. */
 void hadsm_domain_stop(struct hadsm_domain *d);
-u64 hadsm_domain_id(const char *name, u32 replicas);
+/** Of the mount @name with @mounted replicas: the domain of its files with @replicas. */
+u64 hadsm_domain_id(const char *name, u32 mounted, u32 replicas);
+/** The domain has a name here: that of a mount. -EEXIST: it has another. */
+int hadsm_domain_name(struct hadsm_domain *d, const char *name, u32 replicas);
 /** The store of @container, made if there is none, with a reference; or an error pointer. */
 struct hadsm_store *hadsm_store_get(struct hadsm_domain *d, u64 container);
 /** ... or NULL; no reference, under domain.lock. */
 struct hadsm_store *hadsm_store_find(struct hadsm_domain *d, u64 container);
 void hadsm_store_put(struct hadsm_store *s);
+/** The container is gone, or nothing of it is here: the domain need not remember it. */
+void hadsm_store_forget(struct hadsm_store *s);
 /** Nobody maps any page of @s any more; faults that had been allowed are over. */
 void hadsm_store_unmap(struct hadsm_store *s);
 
@@ -179,8 +186,16 @@ void hadsm_letter_work(struct work_struct *work);
 struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode);
 /** ... asks for it and waits. The lock is held; or an error pointer. */
 struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode);
+/**
+ * Has the page come here with access in @mode, and stay for a moment: until hadsm_page_used(), or 20 ms. Whoever wants it
+ * still has to take its lock and look. Sleeps, killable. -EIO, -ENOMEM, -EBUSY, -EINTR.
+ */
+int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode);
+void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode);
 /** All that is dirty in the domain becomes durable. */
 int hadsm_sync(struct hadsm_domain *d);
+/** Pages @first..@last become zeros that were never written, on all nodes. Sleeps, killable. */
+int hadsm_punch(struct hadsm_store *s, pgoff_t first, pgoff_t last);
 extern const struct vm_operations_struct hadsm_vm_ops;
 
 /* file.c */
@@ -201,6 +216,8 @@ void hadsm_view_drained(void);
 void hadsm_view_announce(void);
 /** This node's id, 0: in no cluster. Under hadsm_domains_mutex. */
 u16 hadsm_view_self(void);
+/** Which of the first 128 node ids are members: bit n % 64 of live[n / 64]; returns this node's id, 0: in no cluster. */
+u16 hadsm_view_live(u64 live[2]);
 
 static inline struct krg_dsm_object hadsm_object(const struct hadsm_store *s, pgoff_t index)
 {

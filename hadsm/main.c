@@ -9,7 +9,7 @@
 
 #include <kerrighed/proc.h>
 
-#include "domain.h"
+#include "fs.h"
 
 struct workqueue_struct *hadsm_wq;
 
@@ -78,9 +78,12 @@ static int __init hadsm_init(void)
 	hadsm_wq = alloc_workqueue("hadsm", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!hadsm_wq)
 		return -ENOMEM;
-	err = hadsm_domains_init();
+	err = hadsm_inodes_init();
 	if (err)
 		goto destroy_wq;
+	err = hadsm_domains_init();
+	if (err)
+		goto inodes_exit;
 	err = hadsm_view_init();
 	if (err)
 		goto domains_exit;
@@ -105,6 +108,8 @@ view_exit:
 	hadsm_view_exit();
 domains_exit:
 	hadsm_domains_exit();
+inodes_exit:
+	hadsm_inodes_exit();
 destroy_wq:
 	destroy_workqueue(hadsm_wq);
 	return err;
@@ -119,6 +124,7 @@ static void __exit hadsm_exit(void)
 	hadsm_domains_exit();
 	destroy_workqueue(hadsm_wq);
 	rcu_barrier();	/* inodes are freed through RCU */
+	hadsm_inodes_exit();
 }
 
 module_init(hadsm_init);

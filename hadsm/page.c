@@ -16,7 +16,7 @@
 
 #include <kerrighed/compat.h>
 
-#include "domain.h"
+#include "fs.h"
 
 #define HADSM_PIN_TIME		(HZ / 50 ?: 1)	/* the fault is on its way back: it takes microseconds */
 #define HADSM_NOTE_TIME		HZ
@@ -150,16 +150,45 @@ struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
 	}
 }
 
-int hadsm_sync(struct hadsm_domain *d)
+/* What has an end but no page. */
+static int domain_wait(struct hadsm_domain *d, struct krg_dsm_event *ev)
 {
-	struct krg_dsm_event ev = { .type = KRG_DSM_EV_SYNC };
 	struct hadsm_waiter *w = waiter_new(NULL, 0, 0);
 	int err;
 
 	if (!w)
 		return -ENOMEM;
-	err = waiter_wait(d, w, &ev);
+	err = waiter_wait(d, w, ev);
 	kref_put(&w->ref, hadsm_waiter_release);
+	return err;
+}
+
+int hadsm_sync(struct hadsm_domain *d)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_SYNC };
+
+	return domain_wait(d, &ev);
+}
+
+int hadsm_punch(struct hadsm_store *s, pgoff_t first, pgoff_t last)
+{
+	struct krg_dsm_event ev = {
+		.type = KRG_DSM_EV_PUNCH, .object = hadsm_object(s, first), .last = last,
+	};
+	struct hadsm_domain *d = s->domain;
+	int err;
+
+	/* The engine knows one at a time. One whose caller was killed goes on without it. */
+	if (mutex_lock_killable(&d->punch_lock))
+		return -EINTR;
+	while ((err = domain_wait(d, &ev)) == -EBUSY) {
+		if (fatal_signal_pending(current)) {
+			err = -EINTR;
+			break;
+		}
+		schedule_timeout_uninterruptible(HZ / 100 ?: 1);
+	}
+	mutex_unlock(&d->punch_lock);
 	return err;
 }
 
@@ -234,6 +263,21 @@ static int pin_take(struct hadsm_store *s, pgoff_t index, u16 what)
 	return found;
 }
 
+int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	struct hadsm_waiter *w;
+	int err = page_request(s, index, mode, &w);
+
+	if (!err)
+		pin_keep(s->domain, w, HADSM_PIN_TIME);
+	return err;
+}
+
+void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	pin_take(s, index, mode);
+}
+
 /* ---- faults ---- */
 
 static vm_fault_t fault_error(int err)
@@ -241,13 +285,49 @@ static vm_fault_t fault_error(int err)
 	return err == -ENOMEM ? VM_FAULT_OOM : err == -EINTR ? VM_FAULT_RETRY : VM_FAULT_SIGBUS;
 }
 
+/* A page that changes hands all the time is looked at so often before its fault takes what it has. */
+#define FAULT_TRIES		8
+
+static bool within(loff_t size, pgoff_t index)
+{
+	return index < DIV_ROUND_UP_ULL(size, PAGE_SIZE);
+}
+
+/* Under the lock of the page: is it a page of the file, now? False also when that is not known here. */
+static bool fault_within(struct inode *inode, pgoff_t index)
+{
+	loff_t size;
+
+	return hadsm_size_peek(inode, &size) && within(size, index);
+}
+
+/* -EFAULT: behind the end of the file. */
+static int fault_check_size(struct inode *inode, pgoff_t index)
+{
+	int err = hadsm_refresh(inode);
+
+	if (!err && !within(i_size_read(inode), index))
+		err = -EFAULT;
+	return err;
+}
+
 /* With the locks of the fault: where the kernel cannot repeat it. */
 static vm_fault_t fault_wait(struct vm_fault *vmf, struct hadsm_store *s, u16 mode)
 {
-	struct folio *folio = hadsm_page_get(s, vmf->pgoff, mode);
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct folio *folio;
+	int tries, err;
 
-	if (IS_ERR(folio))	/* killed: the signal comes before the access is tried again */
-		return folio == ERR_PTR(-EINTR) ? VM_FAULT_NOPAGE : fault_error(PTR_ERR(folio));
+	for (tries = 0;; tries++) {
+		err = fault_check_size(inode, vmf->pgoff);
+		folio = err ? ERR_PTR(err) : hadsm_page_get(s, vmf->pgoff, mode);
+		if (IS_ERR(folio))	/* killed: the signal comes before the access is tried again */
+			return folio == ERR_PTR(-EINTR) ? VM_FAULT_NOPAGE : fault_error(PTR_ERR(folio));
+		if (tries == FAULT_TRIES || fault_within(inode, vmf->pgoff))
+			break;
+		folio_unlock(folio);
+		folio_put(folio);
+	}
 	vmf->page = &folio->page;
 	return VM_FAULT_LOCKED;
 }
@@ -257,14 +337,13 @@ static vm_fault_t fault_repeat(struct vm_fault *vmf, struct hadsm_store *s, u16 
 {
 	struct file *file = get_file(vmf->vma->vm_file);
 	pgoff_t index = vmf->pgoff;
-	struct hadsm_waiter *w;
 	int err;
 
 	krg_fault_release(vmf);
-	err = page_request(s, index, mode, &w);
+	err = fault_check_size(file_inode(file), index);
 	if (!err)
-		pin_keep(s->domain, w, HADSM_PIN_TIME);
-	else if (err != -EINTR)
+		err = hadsm_page_fetch(s, index, mode);
+	if (err && err != -EINTR)
 		pin_note(s, index, err);	/* without memory for it: the fault asks again */
 	fput(file);
 	return VM_FAULT_RETRY;
@@ -278,7 +357,7 @@ static vm_fault_t hadsm_fault(struct vm_fault *vmf)
 	struct folio *folio;
 	int note;
 
-	if (vmf->pgoff >= HADSM_SIZE >> PAGE_SHIFT || READ_ONCE(s->domain->dead))
+	if (READ_ONCE(s->domain->dead))
 		return VM_FAULT_SIGBUS;
 	note = pin_take(s, vmf->pgoff, 0);
 	if (note < 0)
@@ -286,6 +365,11 @@ static vm_fault_t hadsm_fault(struct vm_fault *vmf)
 	if (note && (vmf->vma->vm_flags & VM_SHARED))
 		mode = KRG_DSM_WRITE;
 	folio = hadsm_page_lock(s, vmf->pgoff, mode);
+	if (folio && !fault_within(file_inode(vmf->vma->vm_file), vmf->pgoff)) {
+		folio_unlock(folio);
+		folio_put(folio);
+		folio = NULL;
+	}
 	if (folio) {
 		if (mode == KRG_DSM_READ)
 			pin_take(s, vmf->pgoff, mode);	/* of a write: when page_mkwrite follows */
@@ -316,6 +400,7 @@ static vm_fault_t hadsm_page_mkwrite(struct vm_fault *vmf)
 	if (folio->mapping == mapping && folio_test_checked(folio) &&
 	    !READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead)) {
 		pin_take(s, vmf->pgoff, KRG_DSM_WRITE);
+		hadsm_touch(file_inode(vmf->vma->vm_file));
 		return VM_FAULT_LOCKED;
 	}
 	folio_unlock(folio);

@@ -1,50 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * mount -t hadsm -o name=NAME[,replicas=K] none DIR: the same NAME and K on every
- * node is the same memory. The name space of this version has no records of its
- * own: a file is named by the number of its container, 1 to 16 hexadecimal digits,
- * lower case, without leading zeros, and every such file exists, full of zeros
- * until somebody writes. Whatever would need a record is refused: mkdir, rename,
- * link, unlink, truncation, permissions other than those of the mount.
+ * node is the same file system. Its records (directories, inodes) live in a domain
+ * with at least two copies, so that they survive the loss of a node also when the
+ * files' pages do not (K = 1). With K > 1 records and new files share one domain:
+ * a name never outlives the bytes that were written before it was given.
  */
-#include <linux/cred.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
-#include <linux/kstrtox.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/statfs.h>
 
-#include <kerrighed/compat.h>
+#include "fs.h"
 
-#include "domain.h"
-
-#define HADSM_ROOT_INO		(~0UL)	/* no file has this number */
+#define HADSM_MAXBYTES	((1LL << 62) - 1)
 
 struct hadsm_options {
 	char name[HADSM_NAME_MAX + 1];
 	u32 replicas;
+	umode_t mode;			/* of the root, if this mount makes it */
+	kuid_t uid;
+	kgid_t gid;
+	struct hadsm_names *names;	/* until a super block has it */
 };
-
-/* ---- names ---- */
-
-/* The container @name stands for; 0: none. One name each: no upper case, no leading zeros. */
-static u64 name_container(const struct qstr *name)
-{
-	u64 container = 0;
-	unsigned int i;
-
-	if (!name->len || name->len > 16 || name->name[0] == '0')
-		return 0;
-	for (i = 0; i < name->len; i++) {
-		int digit = hex_to_bin(name->name[i]);
-
-		if (digit < 0 || (name->name[i] >= 'A' && name->name[i] <= 'F'))
-			return 0;
-		container = container << 4 | digit;
-	}
-	return container == HADSM_ROOT_INO ? 0 : container;
-}
 
 /* Names of mounts appear in messages and in /proc: no surprises in them. */
 static bool name_valid(const char *name)
@@ -54,202 +33,203 @@ static bool name_valid(const char *name)
 	return len && len <= HADSM_NAME_MAX && !name[len];
 }
 
-/* ---- files ---- */
+/* ---- the name space ---- */
 
-static int hadsm_setattr(struct krg_idmap *idmap, struct dentry *dentry, struct iattr *attr)
+struct hadsm_domain *hadsm_data_domain(struct hadsm_names *n, u32 replicas)
 {
-	/* Nobody else would learn of a size or of permissions; times are this node's. */
-	if (attr->ia_valid & (ATTR_SIZE | ATTR_MODE | ATTR_UID | ATTR_GID))
-		return -EOPNOTSUPP;
-	return simple_setattr(idmap, dentry, attr);
+	struct hadsm_domain *d, *before;
+	int err;
+
+	if (!replicas || replicas > KRG_DSM_REPLICAS_MAX)
+		return ERR_PTR(-EUCLEAN);
+	d = READ_ONCE(n->data[replicas - 1]);
+	if (d)
+		return d;
+	d = hadsm_domain_get(hadsm_domain_id(n->name, n->replicas, replicas));
+	if (IS_ERR(d))
+		return d;
+	err = hadsm_domain_name(d, n->name, replicas);
+	before = err ? NULL : cmpxchg(&n->data[replicas - 1], NULL, d);
+	if (err || before)
+		hadsm_domain_put(d);
+	return err ? ERR_PTR(err) : before ?: d;
 }
 
-static const struct inode_operations hadsm_file_iops = {
-	.setattr = hadsm_setattr,
-};
-
-static void inode_times(struct inode *inode)
+static void names_free(struct hadsm_names *n)
 {
-	krg_inode_set_times(inode, current_time(inode));
+	unsigned int i;
+
+	if (!n)
+		return;
+	hadsm_store_put(n->inodes);
+	for (i = 0; i < KRG_DSM_REPLICAS_MAX; i++)
+		hadsm_domain_put(n->data[i]);
+	mutex_destroy(&n->lock);
+	mutex_destroy(&n->use_lock);
+	kvfree(n);
 }
 
-static struct inode *hadsm_file_inode(struct super_block *sb, u64 container)
+static struct hadsm_names *names_new(const struct hadsm_options *opt)
 {
-	struct inode *root = d_inode(sb->s_root);
-	struct hadsm_store *s;
-	struct inode *inode = iget_locked(sb, container);
+	struct hadsm_names *n = kvzalloc(sizeof(*n), GFP_KERNEL);
+	struct hadsm_domain *d;
+	u64 live[2];
 
-	if (!inode)
+	if (!n)
 		return ERR_PTR(-ENOMEM);
-	if (!(inode->i_state & I_NEW))
-		return inode;
-	s = hadsm_store_get(sb->s_fs_info, container);
-	if (IS_ERR(s)) {
-		iget_failed(inode);
-		return ERR_CAST(s);
+	mutex_init(&n->lock);
+	mutex_init(&n->use_lock);
+	INIT_DELAYED_WORK(&n->reap_work, hadsm_reap_work);
+	strscpy(n->name, opt->name, sizeof(n->name));
+	n->replicas = opt->replicas;
+	n->io.self = hadsm_view_live(live);
+	n->io.page = hadsm_tx_page;
+	n->io.context = n;
+	d = n->io.self ? hadsm_data_domain(n, max(opt->replicas, 2u)) : ERR_PTR(-ENOTCONN);
+	if (!IS_ERR(d)) {
+		n->records = d;
+		n->inodes = hadsm_store_get(d, KRG_NAMES_INODES);
+		if (!IS_ERR(n->inodes))
+			return n;
+		d = ERR_CAST(n->inodes);
+		n->inodes = NULL;
 	}
-	inode->i_private = s;
-	inode->i_mapping = s->inode->i_mapping;
-	inode->i_mode = S_IFREG | (root->i_mode & 0666);
-	inode->i_uid = root->i_uid;
-	inode->i_gid = root->i_gid;
-	inode_times(inode);
-	i_size_write(inode, HADSM_SIZE);
-	inode->i_op = &hadsm_file_iops;
-	inode->i_fop = &hadsm_file_ops;
-	unlock_new_inode(inode);
-	return inode;
+	names_free(n);
+	return ERR_CAST(d);
 }
-
-static void hadsm_evict_inode(struct inode *inode)
-{
-	struct hadsm_store *s = inode->i_private;
-
-	/* Its own page cache is empty: i_mapping is the store's. */
-	truncate_inode_pages_final(&inode->i_data);
-	clear_inode(inode);
-	inode->i_mapping = &inode->i_data;
-	hadsm_store_put(s);
-}
-
-/* ---- the directory ---- */
-
-static struct dentry *hadsm_lookup(struct inode *dir, struct dentry *dentry, unsigned int flags)
-{
-	u64 container = name_container(&dentry->d_name);
-
-	if (!container)
-		return d_splice_alias(NULL, dentry);
-	return d_splice_alias(hadsm_file_inode(dir->i_sb, container), dentry);
-}
-
-/* The container of the entry @n of the directory, in the order of their numbers; 0: there are fewer. */
-static u64 dir_container(struct hadsm_domain *d, loff_t n)
-{
-	struct hadsm_store *s;
-	u64 container = 0;
-	unsigned long i;
-
-	mutex_lock(&d->lock);
-	xa_for_each(&d->stores, i, s)
-		if (!n--) {
-			container = s->container;
-			break;
-		}
-	mutex_unlock(&d->lock);
-	return container;
-}
-
-/* The files somebody has opened on this node. Telling may fault, on a page of ours too: under no lock. */
-static int hadsm_iterate(struct file *file, struct dir_context *ctx)
-{
-	struct hadsm_domain *d = file_inode(file)->i_sb->s_fs_info;
-	u64 container;
-	char name[17];
-	int len;
-
-	if (!dir_emit_dots(file, ctx))
-		return 0;
-	while ((container = dir_container(d, ctx->pos - 2))) {
-		len = snprintf(name, sizeof(name), "%llx", container);
-		if (!dir_emit(ctx, name, len, container, DT_REG))
-			break;
-		ctx->pos++;
-	}
-	return 0;
-}
-
-static const struct inode_operations hadsm_dir_iops = {
-	.lookup = hadsm_lookup,
-	.setattr = hadsm_setattr,
-};
-
-static const struct file_operations hadsm_dir_ops = {
-	.owner = THIS_MODULE,
-	.llseek = generic_file_llseek,
-	.read = generic_read_dir,
-	.iterate_shared = hadsm_iterate,
-	.fsync = noop_fsync,
-};
 
 /* ---- super block ---- */
 
 static int hadsm_show_options(struct seq_file *m, struct dentry *root)
 {
-	struct hadsm_domain *d = root->d_sb->s_fs_info;
+	struct hadsm_names *n = hadsm_names(root->d_sb);
 
-	seq_printf(m, ",name=%s,replicas=%u", d->name, d->replicas);
+	seq_printf(m, ",name=%s,replicas=%u", n->name, n->replicas);
+	return 0;
+}
+
+/* Memory of this node: every node has its own, and what others have free may be used too. */
+static int hadsm_statfs(struct dentry *dentry, struct kstatfs *st)
+{
+	struct hadsm_names *n = hadsm_names(dentry->d_sb);
+	u64 id = n->records->id, used;
+	int err = hadsm_tx(n, krg_names_count(&n->io, n->io.self, &used));
+
+	if (err)
+		return err;
+	st->f_type = HADSM_MAGIC;
+	st->f_bsize = PAGE_SIZE;
+	st->f_blocks = totalram_pages();
+	st->f_bfree = si_mem_available();
+	st->f_bavail = st->f_bfree;
+	st->f_files = used + st->f_bfree;
+	st->f_ffree = st->f_bfree;
+	st->f_namelen = KRG_NAMES_NAME_MAX;
+	st->f_fsid = u64_to_fsid(id);
 	return 0;
 }
 
 static const struct super_operations hadsm_super_ops = {
-	.statfs = simple_statfs,
+	.alloc_inode = hadsm_alloc_inode,
+	.free_inode = hadsm_free_inode,
+	.statfs = hadsm_statfs,
 	.evict_inode = hadsm_evict_inode,
 	.show_options = hadsm_show_options,
 };
 
+/* The root, made by whoever mounts first, and the mark that this node has it mounted. */
+static struct inode *super_root(struct super_block *sb, const struct hadsm_options *opt)
+{
+	struct hadsm_names *n = hadsm_names(sb);
+	struct krg_names_attr attr = {
+		.mode = S_IFDIR | opt->mode, .replicas = n->replicas,
+		.uid = from_kuid(&init_user_ns, opt->uid), .gid = from_kgid(&init_user_ns, opt->gid),
+	};
+	int err = hadsm_tx(n, krg_names_init_root(&n->io, &attr));
+
+	if (!err)
+		err = hadsm_tx(n, krg_names_use(&n->io, KRG_NAMES_ROOT, 1));
+	return err ? ERR_PTR(err) : hadsm_iget_number(sb, KRG_NAMES_ROOT);
+}
+
 static int hadsm_fill_super(struct super_block *sb, struct fs_context *fc)
 {
+	struct hadsm_options *opt = fc->fs_private;
+	struct hadsm_names *n = hadsm_names(sb);
 	struct inode *root;
 
+	opt->names = NULL;	/* it is the super block's */
+	n->sb = sb;
 	sb->s_magic = HADSM_MAGIC;
 	sb->s_op = &hadsm_super_ops;
-	sb->s_maxbytes = MAX_LFS_FILESIZE;
+	sb->s_d_op = &hadsm_dentry_ops;
+	sb->s_xattr = hadsm_xattr_handlers;
+	sb->s_flags |= SB_NOATIME;
+	sb->s_maxbytes = HADSM_MAXBYTES;
 	sb->s_blocksize = PAGE_SIZE;
 	sb->s_blocksize_bits = PAGE_SHIFT;
 	sb->s_time_gran = 1;
-	root = new_inode(sb);
-	if (!root)
-		return -ENOMEM;
-	root->i_ino = HADSM_ROOT_INO;
-	root->i_mode = S_IFDIR | 0700;
-	root->i_uid = current_fsuid();
-	root->i_gid = current_fsgid();
-	inode_times(root);
-	root->i_op = &hadsm_dir_iops;
-	root->i_fop = &hadsm_dir_ops;
-	set_nlink(root, 2);
+	root = super_root(sb, opt);
+	if (IS_ERR(root))
+		return PTR_ERR(root);
 	sb->s_root = d_make_root(root);
-	return sb->s_root ? 0 : -ENOMEM;
+	if (!sb->s_root)
+		return -ENOMEM;
+	queue_delayed_work(system_unbound_wq, &n->reap_work, HZ);
+	return 0;
+}
+
+/* One super block for each name space on a node, however often it is mounted. */
+static int super_test(struct super_block *sb, struct fs_context *fc)
+{
+	const struct hadsm_names *n = hadsm_names(sb), *wanted = fc->s_fs_info;
+
+	return n && n->records == wanted->records && n->replicas == wanted->replicas;
 }
 
 static int hadsm_get_tree(struct fs_context *fc)
 {
 	struct hadsm_options *opt = fc->fs_private;
-	struct hadsm_domain *d;
-	int err;
+	struct super_block *sb;
+	int err = 0;
 
 	if (!*opt->name)
 		return invalf(fc, "hadsm: the option name= is missing");
-	d = hadsm_domain_get(hadsm_domain_id(opt->name, opt->replicas));
-	if (d == ERR_PTR(-ENOTCONN)) {
+	opt->names = names_new(opt);
+	if (IS_ERR(opt->names)) {
+		err = PTR_ERR(opt->names);
+		opt->names = NULL;
+	}
+	if (err == -ENOTCONN)
 		errorf(fc, "hadsm: this node is in no cluster: join one first");
-		return -ENOTCONN;
-	}
-	if (IS_ERR(d))
-		return PTR_ERR(d);
-	mutex_lock(&d->lock);
-	err = *d->name && strcmp(d->name, opt->name) ? -EEXIST : 0;
-	if (!err && !d->replicas) {
-		strscpy(d->name, opt->name, sizeof(d->name));
-		d->replicas = opt->replicas;
-	}
-	mutex_unlock(&d->lock);
-	if (err) {
-		errorf(fc, "hadsm: the name %s collides with %s: choose another", opt->name, d->name);
-		hadsm_domain_put(d);
+	if (err == -EEXIST)
+		errorf(fc, "hadsm: the name %s collides with another one: choose another", opt->name);
+	if (err)
 		return err;
+	fc->s_fs_info = opt->names;
+	sb = sget_fc(fc, super_test, set_anon_super_fc);
+	if (IS_ERR(sb))
+		return PTR_ERR(sb);
+	if (!sb->s_root) {
+		err = hadsm_fill_super(sb, fc);
+		if (err) {
+			deactivate_locked_super(sb);
+			return err;
+		}
+		sb->s_flags |= SB_ACTIVE;
 	}
-	fc->s_fs_info = d;
-	err = get_tree_nodev(fc, hadsm_fill_super);
-	return err;
+	fc->root = dget(sb->s_root);
+	return 0;
 }
 
-enum { OPT_NAME, OPT_REPLICAS };
+enum { OPT_NAME, OPT_REPLICAS, OPT_MODE, OPT_UID, OPT_GID };
 
 static const struct fs_parameter_spec hadsm_parameters[] = {
 	fsparam_string("name", OPT_NAME),
 	fsparam_u32("replicas", OPT_REPLICAS),
+	fsparam_u32oct("mode", OPT_MODE),
+	fsparam_u32("uid", OPT_UID),
+	fsparam_u32("gid", OPT_GID),
 	{}
 };
 
@@ -271,6 +251,15 @@ static int hadsm_parse_param(struct fs_context *fc, struct fs_parameter *param)
 			return invalf(fc, "hadsm: replicas= takes 1 to %d", KRG_DSM_REPLICAS_MAX);
 		opt->replicas = result.uint_32;
 		return 0;
+	case OPT_MODE:
+		opt->mode = result.uint_32 & S_IALLUGO;
+		return 0;
+	case OPT_UID:
+		opt->uid = make_kuid(current_user_ns(), result.uint_32);
+		return uid_valid(opt->uid) ? 0 : invalf(fc, "hadsm: uid= is no user here");
+	case OPT_GID:
+		opt->gid = make_kgid(current_user_ns(), result.uint_32);
+		return gid_valid(opt->gid) ? 0 : invalf(fc, "hadsm: gid= is no group here");
 	default:
 		return which;
 	}
@@ -278,8 +267,10 @@ static int hadsm_parse_param(struct fs_context *fc, struct fs_parameter *param)
 
 static void hadsm_free_context(struct fs_context *fc)
 {
-	hadsm_domain_put(fc->s_fs_info);	/* no super block took it over */
-	kfree(fc->fs_private);
+	struct hadsm_options *opt = fc->fs_private;
+
+	names_free(opt->names);	/* no super block took it over */
+	kfree(opt);
 }
 
 static int hadsm_reconfigure(struct fs_context *fc)
@@ -301,6 +292,9 @@ static int hadsm_init_fs_context(struct fs_context *fc)
 	if (!opt)
 		return -ENOMEM;
 	opt->replicas = 1;
+	opt->mode = 01777;
+	opt->uid = current_fsuid();
+	opt->gid = current_fsgid();
 	fc->fs_private = opt;
 	fc->ops = &hadsm_context_ops;
 	return 0;
@@ -308,10 +302,12 @@ static int hadsm_init_fs_context(struct fs_context *fc)
 
 static void hadsm_kill_sb(struct super_block *sb)
 {
-	struct hadsm_domain *d = sb->s_fs_info;
+	struct hadsm_names *n = hadsm_names(sb);
 
+	if (n && sb->s_root)
+		hadsm_reap_last(n);
 	kill_anon_super(sb);
-	hadsm_domain_put(d);
+	names_free(n);
 }
 
 struct file_system_type hadsm_fs_type = {

@@ -37,6 +37,21 @@ u16 hadsm_view_self(void)
 	return view.self;
 }
 
+u16 hadsm_view_live(u64 live[2])
+{
+	u16 self;
+	u32 i;
+
+	live[0] = live[1] = 0;
+	mutex_lock(&hadsm_domains_mutex);
+	for (i = 0; i < view.count; i++)
+		if (view.member[i].node < 128)
+			live[view.member[i].node / 64] |= 1ULL << view.member[i].node % 64;
+	self = view.self;
+	mutex_unlock(&hadsm_domains_mutex);
+	return self;
+}
+
 /* ---- telling engines ---- */
 
 static void view_step_prepare(struct hadsm_domain *d)

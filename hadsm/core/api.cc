@@ -88,9 +88,8 @@ void Engine::end() {
     entries_.release(heap_);
     chunks_.release(heap_);
     peers_.release(heap_);
-    heap_.give(member_, member_room_ * sizeof(krg_dsm_member));
-    heap_.give(old_member_, old_room_ * sizeof(krg_dsm_member));
-    heap_.give(next_old_, next_old_room_ * sizeof(krg_dsm_member));
+    heap_.give(member_, members_ * sizeof(krg_dsm_member));
+    for (OldView& v : old_view_) heap_.give(v.member, v.room * sizeof(krg_dsm_member));
 }
 
 }  // namespace krg::dsm

@@ -161,6 +161,13 @@ struct Chunk {
     u32 keepers_heard = 0;    // in this rebuild: a bit for each of those who kept its bits before and know of it
 };
 
+/// Who was a member in an epoch that is over.
+struct OldView {
+    u64 epoch = 0;
+    krg_dsm_member* member = nullptr;
+    u32 members = 0, room = 0;
+};
+
 /// What this engine knows of another node.
 struct Peer {
     Key key{};
@@ -505,6 +512,7 @@ private:
     void commit_view(const krg_dsm_event& ev);
     void begin_epoch();
     [[nodiscard]] bool install_members(const krg_dsm_event& ev);
+    void remember_view(OldView v);
     void start_over();
 
     // rebuild.cc: reports, and the directory made of them
@@ -523,11 +531,12 @@ private:
     [[nodiscard]] u64 served_of(const krg_dsm_member& m) const;
     void check_bits(u64 served);
     void keep_bits();
-    void remember_members();
-    [[nodiscard]] bool keeper_stayed(const Chunk& c) const;
+    [[nodiscard]] bool keeper_stayed(const Chunk& c, const OldView& v) const;
+    [[nodiscard]] u64 promise_of(const Chunk& c) const;
     [[nodiscard]] bool keeper_left(const Chunk& c, u64 served) const;
     [[nodiscard]] bool has_all_bits(const Chunk& c, u64 served) const;
-    [[nodiscard]] u32 old_keepers(const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
+    [[nodiscard]] u32 keepers_in(const OldView& v, const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
+    [[nodiscard]] bool room_to_report(Entry& e);
     [[nodiscard]] bool tells_others() const;
     [[nodiscard]] bool must_tell(const krg_dsm_member& m) const;
     void report_bits(const Chunk& c);
@@ -545,12 +554,10 @@ private:
     bool serving_ = false;       // COMMIT has come
     bool home_serving_ = false;  // all have reported
     krg_dsm_member* member_ = nullptr;
-    u32 members_ = 0, member_room_ = 0;
-    krg_dsm_member* old_member_ = nullptr;  // of the epoch before that was begun here: old_epoch_
-    u32 old_members_ = 0, old_room_ = 0;
-    u64 old_epoch_ = 0;
-    krg_dsm_member* next_old_ = nullptr;  // the same of this epoch
-    u32 next_old_members_ = 0, next_old_room_ = 0;
+    u32 members_ = 0;
+    static constexpr u32 old_views_max = 4;
+    OldView old_view_[old_views_max];  // those that began here, the newest first
+    u64 forgotten_epoch_ = 0;          // the newest one that is not among them any more
     Table<Peer> peers_;
 
     // Out.

@@ -329,6 +329,8 @@ void Engine::on_release(NodeId from, const Message& m) {
 /// The receiver never had it, and nobody saw what it might have written.
 void Engine::on_restore(const Message& m) {
     Obj* o = objects_.find(m.key);
+    // Meanwhile a batch may have brought a newer version to be kept.
+    if (o && m.keep && o->state == KRG_DSM_R) return;
     if (!o || o->state != KRG_DSM_F) {
         impossible(0);
         return;

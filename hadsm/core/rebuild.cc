@@ -68,7 +68,7 @@ void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
     for (u32 i = 0; i < 8; i++) m.bits[i] = c.bits[i];
     m.keep = answer;
     m.version.epoch = c.complete;
-    m.version.count = old_epoch_ && c.complete == old_epoch_ && keeper_stayed(c) ? old_epoch_ + 1 : 0;
+    m.version.count = promise_of(c);
     m.initialised = c.everywhere;
     if (send(to, m) && answer) pushed_++;
 }
@@ -121,7 +121,7 @@ void Engine::on_bits(NodeId from, const Message& m) {
     c->written = true;
     c->everywhere = c->everywhere || m.initialised;
     NodeId old[KRG_DSM_REPLICAS_MAX];
-    const u32 keepers = home_serving_ ? 0 : old_keepers(*c, old);
+    const u32 keepers = home_serving_ ? 0 : keepers_in(old_view_[0], *c, old);
     for (u32 i = 0; i < keepers; i++)
         if (old[i] == from) c->keepers_heard |= 1u << i;
     // What the sender hears from now on only keepers of the bits hear too.
@@ -145,17 +145,25 @@ void Engine::on_report(NodeId from, const Message& m) {
         impossible(from);
         return;
     }
-    if (m.mode == KRG_DSM_F) {
-        add_note(from, m);
+    Entry* e = entry(m.key, m.policy);
+    if (!e || !room_to_report(*e)) {
+        rebuild_short_ = true;
         return;
     }
-    Entry* e = entry(m.key, m.policy);
-    if (!e || !make_room(*e) || !e->stale.reserve(heap_, e->sharers.count() + e->retained.count() + 2)) {
-        rebuild_short_ = true;
+    if (m.mode == KRG_DSM_F) {
+        e->frozen.add(from);
+        add_note(from, m);
         return;
     }
     add_copy(*e, from, m);
     if (m.initialised) set_initialised(m.key, m.policy);
+}
+
+/// Room for one more copy, and for whatever becomes of those that there are when all have reported.
+bool Engine::room_to_report(Entry& e) {
+    const u32 all = e.sharers.count() + e.retained.count() + e.frozen.count();
+    return make_room(e) && e.stale.reserve(heap_, all + 2) && e.retained.reserve(heap_, e.frozen.count() + 2) &&
+           e.frozen.reserve(heap_, 1);
 }
 
 void Engine::add_copy(Entry& e, NodeId from, const Message& m) {
@@ -286,48 +294,43 @@ void Engine::keep_bits() {
     begun_ = epoch_;
 }
 
-/// Keeps the members of the epoch that begins for the next rebuild, and those of the last for this one.
-void Engine::remember_members() {
-    krg_dsm_member* list = old_member_;
-    u32 room = old_room_;
-    old_member_ = next_old_;
-    old_members_ = next_old_members_;
-    old_room_ = next_old_room_;
-    old_epoch_ = old_members_ ? begun_ : 0;
-    if (members_ > room) {
-        heap_.give(list, room * sizeof(krg_dsm_member));
-        list = static_cast<krg_dsm_member*>(heap_.take(members_ * sizeof(krg_dsm_member)));
-        room = list ? members_ : 0;
-    }
-    next_old_ = list;
-    next_old_room_ = room;
-    next_old_members_ = room ? members_ : 0;  // without memory nothing is remembered, and the next rebuild is careful
-    for (u32 i = 0; i < next_old_members_; i++) list[i] = member_[i];
-}
-
-/// Who was to keep the bits of @c in the epoch before this one: how many, home first.
-u32 Engine::old_keepers(const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const {
-    place_among(old_member_, old_members_, c.key, c.policy, out);
+/// Who was to keep the bits of @c in epoch @v: how many, home first.
+u32 Engine::keepers_in(const OldView& v, const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const {
+    place_among(v.member, v.members, c.key, c.policy, out);
     const u32 n = replicas(c.policy) < 2 ? 2 : replicas(c.policy);
-    return n < old_members_ ? n : old_members_;
+    return n < v.members ? n : v.members;
 }
 
-/// One of those who were to keep the bits of @c in the last epoch that began here is still a member, and reports all that
-/// was announced in that epoch: it had to answer.
-bool Engine::keeper_stayed(const Chunk& c) const {
+/// One of them is still a member, and reports all that was announced in that epoch: it had to answer.
+bool Engine::keeper_stayed(const Chunk& c, const OldView& v) const {
     NodeId p[KRG_DSM_REPLICAS_MAX];
-    const u32 n = old_keepers(c, p);
+    const u32 n = keepers_in(v, c, p);
     for (u32 i = 0; i < n; i++)
-        if (stayed(p[i], old_epoch_)) return true;
+        if (stayed(p[i], v.epoch)) return true;
     return false;
+}
+
+/// Up to which epoch the bits that are here, together with what those who stayed report, are complete. Nothing was
+/// announced in an epoch that did not begin here.
+u64 Engine::promise_of(const Chunk& c) const {
+    u64 complete = c.complete;
+    if (!complete || forgotten_epoch_ >= complete) return complete;
+    for (u32 i = old_views_max; i-- > 0;) {
+        const OldView& v = old_view_[i];
+        if (!v.epoch || v.epoch < complete) continue;
+        if (!keeper_stayed(c, v)) break;
+        complete = v.epoch + 1;
+    }
+    return complete;
 }
 
 /// One of those who were to keep the bits of @c in epoch @served is still here, knows every chunk that was written, and has
 /// not reported this one: nothing of it was written that others have not reported.
 bool Engine::keeper_left(const Chunk& c, u64 served) const {
-    if (!served || served != old_epoch_) return false;
+    const OldView& v = old_view_[0];
+    if (!served || served != v.epoch) return false;
     NodeId p[KRG_DSM_REPLICAS_MAX];
-    const u32 n = old_keepers(c, p);
+    const u32 n = keepers_in(v, c, p);
     for (u32 i = 0; i < n; i++) {
         if (!stayed(p[i], served) || (c.keepers_heard >> i & 1)) continue;
         const Peer* peer = peers_.find(Key{0, p[i]});
@@ -384,11 +387,8 @@ void Engine::finish_rebuild() {
 }
 
 void Engine::judge_frozen(const Note& n) {
-    Entry* e = entry(n.key, n.policy);
-    if (!e || !make_room(*e) || !e->stale.reserve(heap_, e->sharers.count() + 2)) {
-        reset(n.from, KRG_DSM_R_MEMORY);
-        return;
-    }
+    Entry* e = entries_.find(n.key);
+    if (!e) return;
     Message m = about(Type::restore, n);
     const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
     if (!e->exclusive && (!have || n.version > e->version)) {
@@ -398,18 +398,17 @@ void Engine::judge_frozen(const Note& n) {
         e->writer = n.from;
         e->version = n.version;
         for (u32 i = 0; i < e->retained.count() && m.rset.count < Rset::max; i++) m.rset.add(e->retained.at(i));
-        send(n.from, m);
     } else if (!e->exclusive && n.version == e->version && have < copies_needed(e->policy)) {
         e->retained.add(n.from);  // a copy like the others, and needed
         m.keep = true;
-        send(n.from, m);
     } else if (e->exclusive && have < copies_needed(e->policy) && !e->retained.has(n.from)) {
         e->stale.add(n.from);  // better than nothing until there are enough others
         m.keep = true;
-        send(n.from, m);
     } else {
-        e->frozen.add(n.from);
+        return;
     }
+    e->frozen.remove(n.from);
+    send(n.from, m);
 }
 
 /// Keeps a request until this home can answer.

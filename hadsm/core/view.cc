@@ -8,16 +8,28 @@
 namespace krg::dsm {
 
 bool Engine::install_members(const krg_dsm_event& ev) {
-    if (ev.len > member_room_) {
-        krg_dsm_member* fresh = static_cast<krg_dsm_member*>(heap_.take(ev.len * sizeof(krg_dsm_member)));
-        if (!fresh) return false;
-        heap_.give(member_, member_room_ * sizeof(krg_dsm_member));
-        member_ = fresh;
-        member_room_ = ev.len;
-    }
-    for (u32 i = 0; i < ev.len; i++) member_[i] = ev.member[i];
+    krg_dsm_member* fresh = static_cast<krg_dsm_member*>(heap_.take(ev.len * sizeof(krg_dsm_member)));
+    if (!fresh) return false;
+    for (u32 i = 0; i < ev.len; i++) fresh[i] = ev.member[i];
+    const OldView old{epoch_, member_, members_, members_};
+    if (begun_ && begun_ == epoch_)
+        remember_view(old);
+    else
+        heap_.give(old.member, old.room * sizeof(krg_dsm_member));  // nothing was done in it
+    member_ = fresh;
     members_ = ev.len;
     return true;
+}
+
+/// Rebuilds ask who kept what in the last few epochs.
+void Engine::remember_view(OldView v) {
+    for (OldView& at : old_view_) {
+        const OldView older = at;
+        at = v;
+        v = older;
+    }
+    forgotten_epoch_ = v.epoch;
+    heap_.give(v.member, v.room * sizeof(krg_dsm_member));
 }
 
 void Engine::prepare(const krg_dsm_event& ev) {
@@ -140,7 +152,6 @@ void Engine::commit_view(const krg_dsm_event& ev) {
 void Engine::begin_epoch() {
     serving_ = true;
     drained_told_ = false;
-    remember_members();
     keep_bits();
     Parked* waiting = parked_;
     parked_ = parked_last_ = nullptr;

@@ -40,19 +40,36 @@
 #define krg_idmap	user_namespace
 #endif
 
-/* 6.6 hid the time stamps of an inode behind functions. */
-static inline void krg_inode_set_times(struct inode *inode, struct timespec64 now)
-{
+/* 6.6 and 6.7 hid the time stamps of an inode behind functions. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
-	inode_set_atime_to_ts(inode, now);
-	inode_set_mtime_to_ts(inode, now);
-	inode_set_ctime_to_ts(inode, now);
+#define krg_inode_atime(inode)		inode_get_atime(inode)
+#define krg_inode_mtime(inode)		inode_get_mtime(inode)
+#define krg_inode_ctime(inode)		inode_get_ctime(inode)
+#define krg_inode_set_atime(inode, ts)	inode_set_atime_to_ts(inode, ts)
+#define krg_inode_set_mtime(inode, ts)	inode_set_mtime_to_ts(inode, ts)
+#define krg_inode_set_ctime(inode, ts)	inode_set_ctime_to_ts(inode, ts)
 #else
-	inode->i_atime = now;
-	inode->i_mtime = now;
-	inode->i_ctime = now;
+#define krg_inode_atime(inode)		((inode)->i_atime)
+#define krg_inode_mtime(inode)		((inode)->i_mtime)
+#define krg_inode_ctime(inode)		((inode)->i_ctime)
+#define krg_inode_set_atime(inode, ts)	((void)((inode)->i_atime = (ts)))
+#define krg_inode_set_mtime(inode, ts)	((void)((inode)->i_mtime = (ts)))
+#define krg_inode_set_ctime(inode, ts)	((void)((inode)->i_ctime = (ts)))
 #endif
-}
+
+/* 6.6 asks which attributes are wanted. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define krg_fillattr(idmap, mask, inode, stat)	generic_fillattr(idmap, mask, inode, stat)
+#else
+#define krg_fillattr(idmap, mask, inode, stat)	generic_fillattr(idmap, inode, stat)
+#endif
+
+/* 6.5: a read through a pipe that copies; before, it lent pages, and read_iter did the work. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define krg_splice_read		copy_splice_read
+#else
+#define krg_splice_read		generic_file_splice_read
+#endif
 
 /* 6.4: a fault may hold the lock of its VMA only. The one it holds is released; VM_FAULT_RETRY must follow. */
 static inline void krg_fault_release(struct vm_fault *vmf)

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Extended attributes: kept in the page of the inode's record, under their whole
+ * names. user.hadsm.replicas is none of them but the policy: how many copies the
+ * pages of a file have, and of a directory, what new files in it get.
+ */
+#include <linux/xattr.h>
+
+#include "fs.h"
+
+#define XATTR_REPLICAS	XATTR_USER_PREFIX "hadsm.replicas"
+
+static int replicas_get(struct inode *inode, char *value, size_t size)
+{
+	struct hadsm_names *n = hadsm_names(inode->i_sb);
+	struct krg_names_attr attr;
+	int err = hadsm_tx(n, krg_names_getattr(&n->io, inode->i_ino, &attr));
+
+	if (err || !size)
+		return err ?: 1;
+	*value = '0' + attr.replicas;
+	return 1;
+}
+
+static int replicas_set(struct inode *inode, const char *value, size_t size)
+{
+	struct krg_names_attr attr = { };
+	int err;
+
+	if (size != 1 || *value < '1' || *value > '0' + KRG_DSM_REPLICAS_MAX)
+		return -EINVAL;
+	attr.replicas = *value - '0';
+	/* Nobody may have pages of it, here either. */
+	mutex_lock(&hadsm_names(inode->i_sb)->use_lock);
+	err = S_ISREG(inode->i_mode) && HADSM_I(inode)->opens ? -EBUSY :
+	      hadsm_set(inode, KRG_NAMES_SET_REPLICAS, &attr);
+	mutex_unlock(&hadsm_names(inode->i_sb)->use_lock);
+	return err;
+}
+
+static bool is_replicas(const char *name, struct inode *inode)
+{
+	return !strcmp(name, XATTR_REPLICAS) && (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode));
+}
+
+static int hadsm_xattr_get(const struct xattr_handler *handler, struct dentry *dentry, struct inode *inode,
+			   const char *suffix, void *value, size_t size)
+{
+	const char *name = xattr_full_name(handler, suffix);
+	struct hadsm_names *n = hadsm_names(inode->i_sb);
+
+	if (is_replicas(name, inode))
+		return replicas_get(inode, value, size);
+	return hadsm_tx(n, krg_names_getxattr(&n->io, inode->i_ino, name, strlen(name), value,
+					      min_t(size_t, size, KRG_NAMES_PAGE)));
+}
+
+static int hadsm_xattr_set(const struct xattr_handler *handler, struct krg_idmap *idmap,
+			   struct dentry *dentry, struct inode *inode, const char *suffix,
+			   const void *value, size_t size, int flags)
+{
+	const char *name = xattr_full_name(handler, suffix);
+	struct hadsm_names *n = hadsm_names(inode->i_sb);
+	u32 how = 0;
+
+	if (is_replicas(name, inode))
+		return value ? replicas_set(inode, value, size) : -EINVAL;
+	if (size > KRG_NAMES_PAGE)
+		return -ENOSPC;
+	if (flags & XATTR_CREATE)
+		how |= KRG_NAMES_XATTR_CREATE;
+	if (flags & XATTR_REPLACE)
+		how |= KRG_NAMES_XATTR_REPLACE;
+	return hadsm_tx(n, krg_names_setxattr(&n->io, inode->i_ino, name, strlen(name), value, size, how));
+}
+
+ssize_t hadsm_listxattr(struct dentry *dentry, char *list, size_t size)
+{
+	struct inode *inode = d_inode(dentry);
+	struct hadsm_names *n = hadsm_names(inode->i_sb);
+
+	return hadsm_tx(n, krg_names_listxattr(&n->io, inode->i_ino, list,
+					       min_t(size_t, size, KRG_NAMES_PAGE)));
+}
+
+static const struct xattr_handler user_handler = {
+	.prefix = XATTR_USER_PREFIX, .get = hadsm_xattr_get, .set = hadsm_xattr_set,
+};
+
+static const struct xattr_handler trusted_handler = {
+	.prefix = XATTR_TRUSTED_PREFIX, .get = hadsm_xattr_get, .set = hadsm_xattr_set,
+};
+
+static const struct xattr_handler security_handler = {
+	.prefix = XATTR_SECURITY_PREFIX, .get = hadsm_xattr_get, .set = hadsm_xattr_set,
+};
+
+const struct xattr_handler *hadsm_xattr_handlers[] = {
+	&user_handler, &trusted_handler, &security_handler, NULL
+};
