@@ -311,10 +311,10 @@ bool Engine::keeper_stayed(const Chunk& c, const OldView& v) const {
 }
 
 /// Up to which epoch the bits that are here, together with what those who stayed report, are complete. Nothing was
-/// announced in an epoch that did not begin here.
+/// announced in an epoch of this life that did not begin here.
 u64 Engine::promise_of(const Chunk& c) const {
     u64 complete = c.complete;
-    if (!complete || forgotten_epoch_ >= complete) return complete;
+    if (!complete || forgotten_epoch_ >= complete || !stayed(cfg_.self, complete)) return complete;
     for (u32 i = old_views_max; i-- > 0;) {
         const OldView& v = old_view_[i];
         if (!v.epoch || v.epoch < complete) continue;
