@@ -84,6 +84,7 @@ static struct krg_names_attr new_attr(struct inode *dir, umode_t mode, dev_t rde
 		.uid = from_kuid(&init_user_ns, current_fsuid()),
 		.gid = from_kgid(&init_user_ns, current_fsgid()),
 		.rdev_major = MAJOR(rdev), .rdev_minor = MINOR(rdev),
+		.replicas = HADSM_I(dir)->replicas,
 	};
 
 	if (dir->i_mode & S_ISGID) {

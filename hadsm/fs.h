@@ -61,6 +61,7 @@ struct hadsm_inode {
 	struct hadsm_store *data;	/* of a regular file since it was first used here: its pages */
 	unsigned int opens;		/* under use_lock; 0: data may be replaced */
 	struct krg_names_time btime;
+	u32 replicas;			/* of its pages; of a directory: what new files get */
 	unsigned long flags;		/* HADSM_I_*, atomic bits */
 	struct inode vfs;
 };

@@ -90,6 +90,7 @@ void hadsm_apply(struct inode *inode, const struct krg_names_attr *attr)
 		krg_inode_set_ctime(inode, hadsm_timespec(attr->ctime));
 	}
 	hi->btime = attr->btime;
+	hi->replicas = attr->replicas;
 	i_size_write(inode, attr->size);
 	/* The kernel's own functions for pages and offsets ask the mapping's inode. */
 	if (hi->data)

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <string>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -31,11 +32,17 @@ constexpr auto patience = std::chrono::seconds(90);
     std::exit(status);
 }
 
+constexpr off_t file_size = off_t{1} << 40;
+
 /// An open file, and a window of it in memory.
 class File {
 public:
     explicit File(const char* path) : fd_(open(path, O_RDWR | O_CREAT, 0600)) {
         if (fd_ < 0) fail(1, std::string("cannot open ") + path + ": " + std::strerror(errno));
+        // Whoever comes first makes it long; a hole costs nothing.
+        struct stat st {};
+        if (fstat(fd_, &st) != 0 || (st.st_size < file_size && ftruncate(fd_, file_size) != 0))
+            fail(1, std::string("cannot make ") + path + " long: " + std::strerror(errno));
     }
     ~File() { close(fd_); }
     File(const File&) = delete;

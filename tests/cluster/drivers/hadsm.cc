@@ -94,9 +94,8 @@ void scenario_refused(Test& test) {
     }
     const std::string dir = volatile_dir;
     for (const std::string& command :
-         {"mkdir " + dir + "/d", "touch " + dir + "/name", "touch " + dir + "/A", "touch " + dir + "/01",
-          "truncate -s 1 " + dir + "/1", "rm " + dir + "/1", "mv " + dir + "/1 " + dir + "/2", "ln " + dir + "/1 " + dir + "/2",
-          "echo x >> " + dir + "/1", "chmod 644 " + dir + "/1"}) {
+         {"dd if=/dev/zero of=" + dir + "/d bs=4096 count=1 oflag=direct", "echo abc >" + dir + "/e; fallocate -c -l 4096 " + dir + "/e",
+          "mount -o remount,replicas=3 " + dir}) {
         ProcessResult result = test.cluster.shell(1, command);
         test.report.check(!result.done() && !result.err.empty(), fmt::format("refused: {}", command), result.evidence());
     }
