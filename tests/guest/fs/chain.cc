@@ -99,20 +99,19 @@ void Chain::check_log(const Link& link) {
     }
 }
 
-void Chain::change(Link& link) {
-    const Fd data = open_file(data_, O_RDWR);
-    std::string bytes = look(data.get(), link.size, random_.chance(50));
+// On the descriptor that has the lock: closing another one of the file would give a POSIX lock back.
+void Chain::change(int data, Link& link) {
+    std::string bytes = look(data, link.size, random_.chance(50));
+    resize(data, link.size);  // without the old link, which must not come back as data
     if (random_.chance(60)) {
         const std::uint64_t size = random_.below(most_bytes);
-        resize(data.get(), size);
+        resize(data, size);
         bytes.resize(size, '\0');
-    } else {
-        resize(data.get(), link.size);
     }
     for (std::uint64_t i = random_.below(5); i > 0 && !bytes.empty(); i--) {
         const std::uint64_t at = random_.below(bytes.size());
         const std::string fresh = random_.bytes(std::min(bytes.size() - at, random_.below(9000) + 1));
-        put(data.get(), at, fresh, random_.chance(50));
+        put(data, at, fresh, random_.chance(50));
         bytes.replace(at, fresh.size(), fresh);
     }
     link = {magic, link.turn + 1, table_.me, bytes.size(), hash_bytes(bytes), 0};
@@ -120,7 +119,7 @@ void Chain::change(Link& link) {
     const Fd log = open_file(log_, O_WRONLY | O_APPEND);
     if (table_.deaths) resize(log.get(), (link.turn - 1) * sizeof link);
     if (::write(log.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) fail_errno("append to the log");
-    write_all(data.get(), static_cast<off_t>(bytes.size()), line);
+    write_all(data, static_cast<off_t>(bytes.size()), line);
 }
 
 void Chain::turn() {
@@ -155,7 +154,7 @@ void Chain::turn() {
     } else {
         check_log(link);
     }
-    change(link);
+    change(data.get(), link);
     last_turn_ = link.turn;
     last_hash_ = link.hash;
     turns_++;

@@ -31,7 +31,7 @@ public:
 
 private:
     struct Link;
-    void change(Link& link);
+    void change(int data, Link& link);
     void check_log(const Link& link);
 
     const Table& table_;

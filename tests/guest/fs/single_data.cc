@@ -128,7 +128,6 @@ void Single::punch() {
     const std::uint64_t at = offset(), n = random_.below(random_.chance(30) ? 60000 : 9000) + 1;
     say("punch" + where(at, n));
     same(0, fallocate(h->fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at), static_cast<off_t>(n)));
-    if (at >= h->inode->bytes.size()) return;
     h->inode->bytes.punch(at, n);
     h->inode->mtime.reset();
 }
