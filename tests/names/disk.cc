@@ -65,6 +65,8 @@ int Disk::run(u32 self, const Operation& operation) {
         }
         for (const auto& [where, loan] : loans_) {
             if (rc < 0) break;
+            // What was damaged in a way that a page alone does not show may stay so.
+            if (!krg_names_valid(where.first, where.second, loan.before.bytes.data())) continue;
             EXPECT_TRUE(krg_names_valid(where.first, where.second, pages_[where].bytes.data()))
                 << "page " << where.first << '/' << where.second;
         }
