@@ -31,7 +31,8 @@ template<typename Page>
     }
     if (p.used != used) return false;
     if (!first) return p.pages == 0 && p.cursor == 0 && p.total == 0;
-    return p.pages >= 1 && p.pages <= list_pages_max && p.cursor <= p.pages && p.total >= used;
+    if (p.pages < 1 || p.pages > list_pages_max || p.cursor > p.pages) return false;
+    return p.total >= used && p.total <= u64{p.pages} * Page::places;
 }
 
 /// Page @j of a list with first page @first, to be changed.
@@ -80,7 +81,7 @@ template<typename Page>
         if (const int rc = write_list(pages, container, node, j, place.first, place.page)) return rc;
         if (!find_free(*place.page, place.at)) continue;
         place.j = place.cursor = j;
-        return 0;
+        return place.first->total < u64{place.first->pages} * Page::places ? 0 : e_uclean;
     }
     place.cursor = j;
     return extend(pages, container, node, place);
@@ -91,7 +92,8 @@ template<typename Page>
 [[nodiscard]] int find_place(const Pages& pages, u64 container, u32 node, u32 j, u32 at, Place<Page>& place) {
     if (!is_node(node) || at >= Page::places) return e_uclean;
     if (const int rc = pages.write(container, node, place.first)) return rc;
-    if (!valid_list(*place.first, true) || j >= place.first->pages || place.first->total == 0) return e_uclean;
+    if (!valid_list(*place.first, true) || j >= place.first->pages) return e_uclean;
+    if (j && place.first->total == place.first->used) return e_uclean;  // then only page 0 has any
     place.j = j;
     place.at = at;
     return write_list(pages, container, node, j, place.first, place.page);
