@@ -4,8 +4,8 @@
  * module is loaded. If one is missing, loading fails with its name in the log and
  * nothing has been changed.
  *
- * kallsyms_lookup_name() is found by placing a probe on it and reading where it
- * landed. On kernels with IBT that is behind the ENDBR instruction, which the
+ * kallsyms_lookup_name() is found by placing a probe on it, never armed, and reading
+ * where it landed. On kernels with IBT that is behind the ENDBR instruction, which the
  * kernel has sealed for functions whose address it never takes: a call through a
  * pointer would fault. So no pointer is ever called: each function is a static
  * call, a direct call instruction that is patched once (both facts hold on 6.1
@@ -55,7 +55,13 @@ unsigned long krg_symbol_address(const char *name)
 
 static int symbols_bootstrap(unsigned long *probed)
 {
-	struct kprobe probe = { .symbol_name = krg_symbols[0].name };
+	/*
+	 * Disabled: it is looked up but never armed. Disarming can fail (no memory), and an
+	 * armed probe would then stay behind in the kernel's table after its storage is gone.
+	 */
+	struct kprobe probe = {
+		.symbol_name = krg_symbols[0].name, .flags = KPROBE_FLAG_DISABLED,
+	};
 	int err;
 
 	err = register_kprobe(&probe);
