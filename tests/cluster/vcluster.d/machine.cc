@@ -5,6 +5,7 @@
 
 #include "agent_protocol.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -77,6 +78,9 @@ long tsc_khz() {
     return khz;
 }
 
+// QEMU's software emulation orders a guest's memory accesses against its own device threads only when it believes that the
+// machine could have two processors (thread=multi and maxcpus=2). Otherwise a store and the load behind it may change places
+// across a barrier, a driver and its device both wait for the other, and a network card sends nothing any more.
 std::vector<std::string> machine_command(const ClusterSpec& spec, int node, const MachineWiring& wiring) {
     std::string own = fmt::format("{}/node{}", spec.directory, node);
     std::vector<std::string> argv{"qemu-system-x86_64",
@@ -87,11 +91,11 @@ std::vector<std::string> machine_command(const ClusterSpec& spec, int node, cons
                                   "-display",
                                   "none",
                                   "-accel",
-                                  spec.accelerator == "kvm" ? "kvm" : "tcg,thread=single",
+                                  spec.accelerator == "kvm" ? "kvm" : "tcg,thread=multi",
                                   "-cpu",
                                   "max",
                                   "-smp",
-                                  std::to_string(spec.cpus),
+                                  fmt::format("{},maxcpus={}", spec.cpus, std::max(spec.cpus, 2)),
                                   "-m",
                                   std::to_string(spec.memory_mb),
                                   "-rtc",
