@@ -137,6 +137,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	INIT_LIST_HEAD(&d->letters);
 	INIT_LIST_HEAD(&d->snapshot.list);
 	init_waitqueue_head(&d->wait);
+	init_waitqueue_head(&d->lock_wait);
 	xa_init(&d->stores);
 	hrtimer_init(&d->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS);
 	d->timer.function = domain_timer;
@@ -213,6 +214,7 @@ static void domain_stop_engine(struct hadsm_domain *d)
 		hadsm_waiter_answer(d, w, -EIO);
 	mutex_unlock(&d->lock);
 	wake_up_all(&d->wait);
+	hadsm_locks_changed(d);
 }
 
 void hadsm_domain_stop(struct hadsm_domain *d)

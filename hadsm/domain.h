@@ -115,6 +115,8 @@ struct hadsm_domain {
 	bool suspended;			/* the lease is out: nobody may touch anything */
 	unsigned int nr_pins;
 	wait_queue_head_t wait;		/* for !suspended or dead */
+	atomic_t lock_changes;		/* of the records of file locks, as far as known here */
+	wait_queue_head_t lock_wait;	/* for a change of that, or dead */
 
 	struct xarray stores;		/* hadsm_store by container */
 	struct hrtimer timer;
@@ -131,7 +133,7 @@ struct hadsm_store {
 };
 
 /* main.c */
-extern struct workqueue_struct *hadsm_wq;
+extern struct workqueue_struct *hadsm_wq, *hadsm_lock_wq;
 extern struct krg_dsm_params hadsm_params;
 
 /* domain.c */
@@ -181,6 +183,10 @@ void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act);
 void hadsm_letters_drop(struct hadsm_domain *d);
 void hadsm_letter_work(struct work_struct *work);
 
+/* lock.c */
+/** Records of file locks were changed, or taken away, or a node is gone: whoever waits looks again. */
+void hadsm_locks_changed(struct hadsm_domain *d);
+
 /* page.c */
 /** The page of @store, locked, with access in @mode; NULL: not here, or not allowed now. */
 struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode);
@@ -218,6 +224,9 @@ void hadsm_view_announce(void);
 u16 hadsm_view_self(void);
 /** Which of the first 128 node ids are members: bit n % 64 of live[n / 64]; returns this node's id, 0: in no cluster. */
 u16 hadsm_view_live(u64 live[2]);
+struct krg_names_life;
+/** The members and their lives, at most @room of them; returns how many. */
+u32 hadsm_view_lives(struct krg_names_life *life, u32 room);
 
 static inline struct krg_dsm_object hadsm_object(const struct hadsm_store *s, pgoff_t index)
 {

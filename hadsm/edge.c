@@ -15,6 +15,7 @@
 #include <kerrighed/compat.h>
 
 #include "domain.h"
+#include "names/names.h"
 
 /* The page of @object with its lock, or NULL. */
 static struct folio *edge_folio(struct hadsm_domain *d, const struct krg_dsm_object *object,
@@ -90,6 +91,8 @@ static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task
 	else if (ev.handle)
 		put_page(hadsm_page(ev.handle));
 	mutex_unlock(&d->lock);
+	if (task->object.container == KRG_NAMES_LOCKS)
+		hadsm_locks_changed(d);
 }
 
 /* ---- batches ---- */

@@ -359,5 +359,7 @@ const struct file_operations hadsm_file_ops = {
 	.splice_write = iter_file_splice_write,
 	.fallocate = hadsm_fallocate,
 	.mmap = hadsm_mmap,
+	.lock = hadsm_lock,
+	.flock = hadsm_flock,
 	.fsync = hadsm_fsync,
 };

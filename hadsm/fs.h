@@ -152,6 +152,11 @@ extern const struct dentry_operations hadsm_dentry_ops;
 /* file.c */
 int hadsm_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 
+/* lock.c */
+void hadsm_locks_init(void);
+int hadsm_lock(struct file *file, int cmd, struct file_lock *fl);
+int hadsm_flock(struct file *file, int cmd, struct file_lock *fl);
+
 /* xattr.c */
 extern const struct xattr_handler *hadsm_xattr_handlers[];
 ssize_t hadsm_listxattr(struct dentry *dentry, char *list, size_t size);

@@ -11,7 +11,7 @@
 
 #include "fs.h"
 
-struct workqueue_struct *hadsm_wq;
+struct workqueue_struct *hadsm_wq, *hadsm_lock_wq;
 
 struct krg_dsm_params hadsm_params = {
 	.hold_us = 1000,
@@ -78,9 +78,14 @@ static int __init hadsm_init(void)
 	hadsm_wq = alloc_workqueue("hadsm", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!hadsm_wq)
 		return -ENOMEM;
+	/* Its workers wait for other nodes. */
+	hadsm_lock_wq = alloc_workqueue("hadsm_lock", WQ_UNBOUND, 0);
+	if (!hadsm_lock_wq)
+		goto destroy_wq;
+	hadsm_locks_init();
 	err = hadsm_inodes_init();
 	if (err)
-		goto destroy_wq;
+		goto destroy_lock_wq;
 	err = hadsm_domains_init();
 	if (err)
 		goto inodes_exit;
@@ -110,6 +115,8 @@ domains_exit:
 	hadsm_domains_exit();
 inodes_exit:
 	hadsm_inodes_exit();
+destroy_lock_wq:
+	destroy_workqueue(hadsm_lock_wq);
 destroy_wq:
 	destroy_workqueue(hadsm_wq);
 	return err;
@@ -122,6 +129,7 @@ static void __exit hadsm_exit(void)
 	hadsm_net_exit();
 	hadsm_view_exit();
 	hadsm_domains_exit();
+	destroy_workqueue(hadsm_lock_wq);
 	destroy_workqueue(hadsm_wq);
 	rcu_barrier();	/* inodes are freed through RCU */
 	hadsm_inodes_exit();

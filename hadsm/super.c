@@ -304,6 +304,7 @@ static void hadsm_kill_sb(struct super_block *sb)
 {
 	struct hadsm_names *n = hadsm_names(sb);
 
+	flush_workqueue(hadsm_lock_wq);	/* they hold inodes */
 	if (n && sb->s_root)
 		hadsm_reap_last(n);
 	kill_anon_super(sb);

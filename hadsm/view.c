@@ -15,6 +15,7 @@
 #include <kerrighed/rpc.h>
 
 #include "domain.h"
+#include "names/locks.h"
 
 /* How long suspension may be late costs consistency, so it goes before everybody else. */
 #define HADSM_PRIORITY		100
@@ -50,6 +51,19 @@ u16 hadsm_view_live(u64 live[2])
 	self = view.self;
 	mutex_unlock(&hadsm_domains_mutex);
 	return self;
+}
+
+u32 hadsm_view_lives(struct krg_names_life *life, u32 room)
+{
+	u32 i;
+
+	mutex_lock(&hadsm_domains_mutex);
+	for (i = 0; i < view.count && i < room; i++) {
+		life[i].node = view.member[i].node;
+		life[i].life = view.incarnation[i];
+	}
+	mutex_unlock(&hadsm_domains_mutex);
+	return i;
 }
 
 /* ---- telling engines ---- */
@@ -166,6 +180,7 @@ static void view_commit(struct krg_subscriber *s, const struct krg_view *v)
 		view_step_commit(d);
 		mutex_unlock(&d->lock);
 		view_set_suspended(d, false);
+		hadsm_locks_changed(d);
 	}
 	mutex_unlock(&hadsm_domains_mutex);
 }

@@ -3,6 +3,7 @@
 #include "hadsm/names/directory.hh"
 #include "hadsm/names/inode.hh"
 #include "hadsm/names/list.hh"
+#include "hadsm/names/locks.hh"
 
 namespace krg::names {
 
@@ -19,6 +20,7 @@ bool valid(u64 container, u64 index, const u8* bytes) {
     case KRG_NAMES_INODES: return index <= ~0u && valid_inode(*reinterpret_cast<const InodePage*>(bytes), index);
     case KRG_NAMES_GROUPS: return valid_list_page<GroupPage>(bytes, index);
     case KRG_NAMES_ORPHANS: return valid_list_page<OrphanPage>(bytes, index);
+    case KRG_NAMES_LOCKS: return valid_locks(*reinterpret_cast<const LockPage*>(bytes), index);
     default:
         const DirPage& page = *reinterpret_cast<const DirPage*>(bytes);
         return is_ino(container) && valid_dir(page, index) && valid_hashes(page, container);

@@ -71,6 +71,30 @@
 #define krg_splice_read		generic_file_splice_read
 #endif
 
+/* 6.3 gave file locks a header, 6.9 a structure inside of them. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#include <linux/filelock.h>
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define krg_fl_type(fl)		((fl)->c.flc_type)
+#define krg_fl_owner(fl)	((fl)->c.flc_owner)
+#define krg_fl_flags(fl)	((fl)->c.flc_flags)
+#define krg_fl_pid(fl)		((fl)->c.flc_pid)
+#else
+#define krg_fl_type(fl)		((fl)->fl_type)
+#define krg_fl_owner(fl)	((fl)->fl_owner)
+#define krg_fl_flags(fl)	((fl)->fl_flags)
+#define krg_fl_pid(fl)		((fl)->fl_pid)
+#endif
+
+/* The answer to who has a lock; a negative @pid is one of another node. */
+static inline void krg_fl_set(struct file_lock *fl, int type, int pid)
+{
+	krg_fl_type(fl) = type;
+	krg_fl_pid(fl) = pid;
+}
+
 /* 6.4: a fault may hold the lock of its VMA only. The one it holds is released; VM_FAULT_RETRY must follow. */
 static inline void krg_fault_release(struct vm_fault *vmf)
 {
