@@ -21,6 +21,15 @@ namespace krg::vcluster {
 
 namespace {
 
+// QEMU's software emulation orders a guest's memory accesses against its own device threads only when it believes that the
+// machine could have two processors (thread=multi and maxcpus=2). Otherwise a store and the load behind it may change places
+// across a barrier, a driver and its device both wait for the other, and a network card sends nothing any more. With several
+// processors that mode livelocks when the guest's kernel patches its text, and the lesser evil is the other one.
+const char* accelerator(const ClusterSpec& spec) {
+    if (spec.accelerator == "kvm") return "kvm";
+    return spec.cpus == 1 ? "tcg,thread=multi" : "tcg,thread=single";
+}
+
 /// Suffix of virtio devices: microvm has no PCI bus.
 const char* bus(const ClusterSpec& spec) { return spec.machine_type == "microvm" ? "device" : "pci"; }
 
@@ -78,9 +87,6 @@ long tsc_khz() {
     return khz;
 }
 
-// QEMU's software emulation orders a guest's memory accesses against its own device threads only when it believes that the
-// machine could have two processors (thread=multi and maxcpus=2). Otherwise a store and the load behind it may change places
-// across a barrier, a driver and its device both wait for the other, and a network card sends nothing any more.
 std::vector<std::string> machine_command(const ClusterSpec& spec, int node, const MachineWiring& wiring) {
     std::string own = fmt::format("{}/node{}", spec.directory, node);
     std::vector<std::string> argv{"qemu-system-x86_64",
@@ -91,7 +97,7 @@ std::vector<std::string> machine_command(const ClusterSpec& spec, int node, cons
                                   "-display",
                                   "none",
                                   "-accel",
-                                  spec.accelerator == "kvm" ? "kvm" : "tcg,thread=multi",
+                                  accelerator(spec),
                                   "-cpu",
                                   "max",
                                   "-smp",
