@@ -186,8 +186,7 @@ TEST_F(NamesDirectory, a_reader_meets_what_stays_exactly_once) {
     for (u32 i = 0;; i++) {
         const auto some = read(cookie, 1 + random() % 30, 1);
         if (some.empty()) break;
-        for (const auto& name : some)
-            EXPECT_TRUE(!stay.count(name) || met.insert(name).second) << name << " came twice";
+        for (const auto& name : some) EXPECT_TRUE(!stay.count(name) || met.insert(name).second) << name << " came twice";
         for (u32 k = 0; k < 10; k++) {
             const std::string goes = fmt::format("goes {}", random() % 3000), comes = fmt::format("comes {} {}", i, k);
             if (node.find(dir, goes)) drop(goes);
