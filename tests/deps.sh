@@ -25,7 +25,7 @@ host=(g++ cmake ninja-build pkg-config libgcrypt20-dev libnl-3-dev libnl-genl-3-
 # libFuzzer comes with clang only
 fuzz=(clang libclang-rt-14-dev)
 # virtual clusters
-cluster=(qemu-system-x86 busybox-static iproute2 procps kmod util-linux cpio curl xz-utils zstd)
+cluster=(qemu-system-x86 busybox-static e2fsprogs iproute2 procps kmod util-linux cpio curl xz-utils zstd)
 # guests that run systemd (vcluster up --systemd). By itself: it would become process 1 of a machine that has another
 systemd=(systemd systemd-sysv)
 # the debug kernel, built from Debian's own source

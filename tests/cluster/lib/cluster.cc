@@ -74,8 +74,8 @@ ProcessResult Cluster::run(const std::vector<std::string>& more, double timeout_
     return run_process(words(more), {timeout_s, {}, show});
 }
 
-void Cluster::must(const std::vector<std::string>& more, double timeout_s) const {
-    ProcessResult result = run(more, limit(timeout_s));
+void Cluster::must(const std::vector<std::string>& more, double timeout_s, bool show) const {
+    ProcessResult result = run(more, limit(timeout_s), show);
     if (!result.done()) throw ClusterError(fmt::format("{}: {}", shown(words(more)), result.evidence()));
 }
 
@@ -138,7 +138,9 @@ std::map<int, NodeStatus> Cluster::status(const NodeIds& nodes) const {
 
 void Cluster::crash(int node) { must({"crash", std::to_string(node)}); }
 
-void Cluster::boot(int node) { must({"boot", std::to_string(node), "--timeout", fmt::format("{:.0f}", limit(180))}, 200); }
+void Cluster::boot(int node) {
+    must({"boot", std::to_string(node), "--timeout", fmt::format("{:.0f}", limit(180))}, 200, true);
+}
 
 void Cluster::pause(int node) { must({"pause", std::to_string(node)}); }
 void Cluster::resume(int node) { must({"resume", std::to_string(node)}); }

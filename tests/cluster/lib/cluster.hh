@@ -73,7 +73,7 @@ public:
     [[nodiscard]] std::vector<std::string> exec_words(int node, const std::vector<std::string>& command) const;
 
     void crash(int node);
-    void boot(int node);  ///< returns when it answers
+    void boot(int node);  ///< returns when it answers; shows how far it is meanwhile
     void pause(int node);
     void resume(int node);
     void cut(int from, int to, bool one_way = false, int link = 0);
@@ -88,7 +88,7 @@ public:
 
 private:
     ProcessResult run(const std::vector<std::string>& words, double timeout_s, bool show = false) const;
-    void must(const std::vector<std::string>& words, double timeout_s = 60) const;
+    void must(const std::vector<std::string>& words, double timeout_s = 60, bool show = false) const;
     [[nodiscard]] std::vector<std::string> words(const std::vector<std::string>& more) const;
 
     ClusterOptions options_;

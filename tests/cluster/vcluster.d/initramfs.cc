@@ -16,6 +16,8 @@ namespace {
 /// Modules a guest needs before it has a root file system; what the kernel has built in is left out.
 constexpr const char* wanted_modules[] = {"virtio_mmio",  "virtio_pci", "virtio_console", "virtio_net",
                                           "9pnet_virtio", "9p",         "overlay",        "fuse"};
+/// And when it has a disk.
+constexpr const char* disk_modules[] = {"virtio_blk", "crc32c_generic", "ext4"};
 
 /// Appends entries in the "newc" format, which is all the kernel reads.
 class Cpio {
@@ -125,6 +127,9 @@ void write_initramfs(const std::string& path, const Kernel& kernel, const std::s
     std::vector<std::string> order;
     ModuleIndex index(kernel);
     for (const char* name : wanted_modules) index.add(name, order);
+    auto disk = settings.find("disk");
+    if (disk != settings.end() && disk->second == "1")
+        for (const char* name : disk_modules) index.add(name, order);
 
     Cpio cpio;
     cpio.file("init", 0755, program);

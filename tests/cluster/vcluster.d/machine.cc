@@ -69,7 +69,15 @@ void add_file_systems(std::vector<std::string>& argv, const ClusterSpec& spec) {
     share("checkout", spec.checkout);
 }
 
+// Only for as long as the machine is there: nobody waits for a disk of the host.
+void add_disk(std::vector<std::string>& argv, const ClusterSpec& spec, int node) {
+    argv.insert(argv.end(), {"-drive", fmt::format("file={},format=raw,if=none,id=disk,cache=unsafe", disk_of(spec, node)),
+                             "-device", fmt::format("virtio-blk-{},drive=disk", bus(spec))});
+}
+
 }  // namespace
+
+std::string disk_of(const ClusterSpec& spec, int node) { return fmt::format("{}/node{}/disk", spec.directory, node); }
 
 long tsc_khz() {
     static const long khz = [] {
@@ -131,6 +139,7 @@ std::vector<std::string> machine_command(const ClusterSpec& spec, int node, cons
     else
         argv.insert(argv.end(), {"-M", spec.machine_type + ",hpet=off"});
     add_file_systems(argv, spec);
+    if (spec.disk_mb > 0) add_disk(argv, spec, node);
     add_network(argv, spec, node, wiring);
     return argv;
 }

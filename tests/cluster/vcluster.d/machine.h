@@ -30,6 +30,7 @@ struct ClusterSpec {
     int cpu_share_percent = 0;  ///< 0: no limit
     bool load = true;
     bool systemd = false;
+    int disk_mb = 0;  ///< 0: what a guest writes stays in its memory
     std::string kernel_arguments;
 };
 
@@ -42,6 +43,9 @@ struct MachineWiring {
     std::vector<Fd> cables;  ///< eth1, eth2
     int agent_port = 0;      ///< in the cluster's network namespace
 };
+
+/// What a guest writes, when it has a disk for that.
+[[nodiscard]] std::string disk_of(const ClusterSpec& spec, int node);
 
 [[nodiscard]] std::vector<std::string> machine_command(const ClusterSpec& spec, int node, const MachineWiring& wiring);
 

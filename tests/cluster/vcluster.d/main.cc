@@ -46,6 +46,8 @@ void add_up(CLI::App& app, Arguments& a) {
     up->add_option("--shared", spec.shared, "Host directory behind /shared (default: one of the cluster's own)");
     up->add_flag("--systemd", spec.systemd,
                  "systemd as process 1 on a root that is writable as a whole (changes stay in memory)");
+    up->add_option("--disk", spec.disk_mb, "What a guest writes goes to a disk of so many MiB and survives a restart of it")
+        ->check(CLI::Range(64, 65536));
     up->add_option("--append", spec.kernel_arguments, "More words for the kernel's command line");
     up->add_option("--accel", a.up.accelerator, "auto, kvm or tcg")->check(CLI::IsMember({"auto", "kvm", "tcg"}));
     up->add_option("--machine", spec.machine_type, "QEMU machine: microvm or q35")->check(CLI::IsMember({"microvm", "q35"}));

@@ -220,6 +220,7 @@ Json spec_to_json(const ClusterSpec& s) {
             {"cpu_share_percent", s.cpu_share_percent},
             {"load", s.load},
             {"systemd", s.systemd},
+            {"disk_mb", s.disk_mb},
             {"kernel_arguments", s.kernel_arguments}};
 }
 

@@ -46,6 +46,7 @@ std::map<std::string, std::string> guest_settings(const ClusterSpec& spec) {
             {"links", std::to_string(spec.links)},
             {"load", spec.load ? "1" : "0"},
             {"systemd", spec.systemd ? "1" : "0"},
+            {"disk", spec.disk_mb > 0 ? "1" : "0"},
             {"kver", spec.kernel.version},
             {"modules", spec.kernel.modules},
             {"checkout", spec.checkout},

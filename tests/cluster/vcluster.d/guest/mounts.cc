@@ -20,7 +20,7 @@ namespace {
 // The largest message virtio can carry: 9p's cost is the number of messages.
 constexpr const char* root_options = "trans=virtio,version=9p2000.L,msize=512000,cache=loose";
 constexpr const char* checkout_options = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap";
-constexpr const char* layers = "/layers";  // in the initramfs' own file system: upper directories, the plain root
+constexpr const char* layers = "/layers";  // in memory or on the guest's disk: upper directories, the plain root
 
 std::string below(const std::string& path) { return new_root + path; }
 
@@ -138,7 +138,10 @@ void bind_top_entries(const std::string& plain_root) {
 void mount_root(const Settings& settings) {
     mkdir(new_root, 0755);
     mkdir(layers, 0755);
-    mount_or_fail("tmpfs", layers, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
+    if (settings.enabled("disk"))
+        mount_or_fail("/dev/vda", layers, "ext4", MS_NODEV, "");
+    else
+        mount_or_fail("tmpfs", layers, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
     std::string plain_root = std::string(layers) + "/root";
     mkdir(plain_root.c_str(), 0755);
     mount_or_fail("root", plain_root, "9p", MS_RDONLY, root_options);
