@@ -181,6 +181,36 @@ void dsm(const fs::path& folder) {
     }
 }
 
+/// Steps of names_fuzz: every operation, and every operation after each kind of page was written over at its head, in its
+/// first record, or altogether.
+void names(const fs::path& folder) {
+    const auto all = [] {
+        Bytes out;
+        for (uint8_t of = 0; of < 200; of += 100)
+            for (uint8_t what = 0; what < 12; ++what)
+                for (uint8_t inode = 0; inode < 7; ++inode)
+                    out.insert(out.end(), {static_cast<uint8_t>(of + what), 1, static_cast<uint8_t>(inode | 16),
+                                           static_cast<uint8_t>(inode + what), 3, static_cast<uint8_t>(what), 1});
+        return out;
+    };
+    write(folder, "all", all());
+    Bytes misses = all();
+    for (size_t i = 1; i < misses.size(); i += 7) misses[i] = static_cast<uint8_t>(1 | (i / 7 % 16) << 4);
+    write(folder, "misses", misses);
+    const Bytes ones(40, 0xff), zeros(40, 0), chain{24, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 24, 0, 9, 8};
+    for (uint8_t page = 0; page < 12; ++page)
+        for (const uint8_t at : {0, 8, 16, 40, 96, 160, 240}) {
+            Bytes out;
+            for (const Bytes& bytes : {ones, zeros, chain}) {
+                out.insert(out.end(), {200, page, at, static_cast<uint8_t>(at == 240), static_cast<uint8_t>(bytes.size())});
+                out.insert(out.end(), bytes.begin(), bytes.end());
+            }
+            const Bytes then = all();
+            out.insert(out.end(), then.begin(), then.end());
+            write(folder, "page-" + std::to_string(page) + "-at-" + std::to_string(at), out);
+        }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -193,5 +223,6 @@ int main(int argc, char** argv) {
     membership(folder / "membership_fuzz");
     witness(folder / "witness_fuzz");
     dsm(folder / "dsm_fuzz");
+    names(folder / "names_fuzz");
     return 0;
 }
