@@ -379,10 +379,10 @@ void Engine::sync_check() {
             at = &s->next;
             continue;
         }
-        OutAction* a = act(KRG_DSM_ACT_DONE);
-        if (!a) return;
-        a->action.token = s->token;
-        push(a);
+        if (!answer(KRG_DSM_ACT_DONE, {}, s->token, Errno::none)) {
+            sync_owed_ = true;
+            return;
+        }
         *at = s->next;
         heap_.drop(s);
     }

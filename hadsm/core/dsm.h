@@ -117,9 +117,9 @@ enum krg_dsm_event_type {
 	KRG_DSM_EV_INSTALLED,	/* object: a GRANT was used, the page may be taken away again */
 	/*
 	 * An EDGE action on object is done. handle: of INVALIDATE with keep, the page
-	 * that was removed from the page cache. error: -EBUSY when the page is pinned and
-	 * nothing was changed; it is asked for again later, and after pin_us whoever wants the
-	 * page gets -EBUSY.
+	 * that was removed from the page cache. error: nothing was changed, and it is asked for
+	 * again later. -EBUSY: the page is pinned; after pin_us of that whoever wants the page
+	 * gets -EBUSY. -ENOMEM: the edge had no memory to begin; that is tried for ever.
 	 */
 	KRG_DSM_EV_EDGE_DONE,
 	/*

@@ -96,13 +96,15 @@ struct Obj {
     bool must_ask = false;  // it has to be sent (again)
     u64 request = 0;        // its id; kept over view changes until it is answered
     u32 attempts = 0;
-    u32 init_acks = 0;  // missing before a first write
+    u32 init_acks = 0;      // missing before a first write
     bool init_all = false;  // all members are asked, not only those who keep the bits
     Granted granted;
 
     // Giving it up.
     bool evicting = false, evict_asked = false, evict_waited = false;
     u64 evict_token = 0;
+    bool evict_owed = false;  // the answer is: evict_error; there was no memory to say it
+    Errno evict_error = Errno::none;
 
     Command command;
     Us due = never;  // look at it again then
@@ -344,7 +346,8 @@ private:
     [[nodiscard]] Obj* obj(const krg_dsm_object& object);
     [[nodiscard]] Obj* obj(const Key& key, const krg_dsm_policy& policy);
     void request(const krg_dsm_event& ev);
-    bool error(const krg_dsm_object& object, u64 token, Errno e);
+    [[nodiscard]] bool answer(u32 type, const krg_dsm_object& object, u64 token, Errno e);
+    [[nodiscard]] bool error(const krg_dsm_object& object, u64 token, Errno e);
     void done(const krg_dsm_object& object, u64 token, Errno e);
     void run(Obj& o);
     void grant_local(Obj& o);
@@ -360,6 +363,7 @@ private:
     void installed(const krg_dsm_event& ev);
     void evict(const krg_dsm_event& ev);
     void evict_done(Obj& o, Errno e);
+    void evict_answer(Obj& o);
     void on_evict_done(const Message& m);
     void drain();
     void drop_copy(Obj& o);
@@ -565,6 +569,8 @@ private:
     u32 spares_ = 0;
     FreeNode *free_pool_ = nullptr, *frees_ = nullptr;  // one for every handle the engine has
     u64 refused_handle_ = 0;
+    krg_dsm_action last_resort_{};  // one ERROR or DONE that needs no memory; the next before pump() does anything
+    bool sync_owed_ = false;
     Parked* spare_parked_ = nullptr;
     Us reset_at_ = never;
     Parked *own_ = nullptr, *own_last_ = nullptr;

@@ -82,7 +82,8 @@ void Engine::edge_done(const krg_dsm_event& ev) {
     o->edge = 0;
     if (unmap && (ev.error || !ev.handle)) disown_page();
     if (ev.error) {
-        if (!give_up_pinned(*o)) arm(*o, now_ + cfg_.params.retry_us);
+        const bool pinned = ev.error == static_cast<s32>(Errno::busy);
+        if (!pinned || !give_up_pinned(*o)) arm(*o, now_ + cfg_.params.retry_us);
     } else {
         if (unmap) {
             o->mapped = false;

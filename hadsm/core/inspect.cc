@@ -102,7 +102,9 @@ u64 Engine::hash() const {
              19;
     for (const Chunk* c = chunks_.first(); c; c = chunks_.after(c))
         for (u32 i = 0; i <= 8; i++)
-            h += mix(hash_of(c->key) + i, i < 8 ? c->bits[i] : c->complete << 3 | c->written << 2 | c->everywhere << 1 | c->told) * 5;
+            h += mix(hash_of(c->key) + i,
+                     i < 8 ? c->bits[i] : c->complete << 3 | c->written << 2 | c->everywhere << 1 | c->told) *
+                 5;
     for (const Part* p = parts_.first(); p; p = parts_.after(p->link))
         h += mix(mix(p->writer, p->id), static_cast<u64>(p->fate) | p->resolving << 4 | p->decided << 5 | p->received << 8) * 7;
     for (const Batch* b : {static_cast<const Batch*>(snapshot_), static_cast<const Batch*>(staging_)})

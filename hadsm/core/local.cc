@@ -21,29 +21,29 @@ Obj* Engine::obj(const Key& key, const krg_dsm_policy& policy) {
 
 Obj* Engine::obj(const krg_dsm_object& object) { return obj(Key{object.container, object.index}, object.policy); }
 
-/// False: no memory to say it now.
-bool Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
-    OutAction* a = act(KRG_DSM_ACT_ERROR);
-    if (!a) return false;
-    stats_.errors++;
-    a->action.object = object;
-    a->action.token = token;
-    a->action.error = static_cast<s32>(e);
-    push(a);
+/// Answers a token. False: not now; it works when pump() calls, and once in each event.
+bool Engine::answer(u32 type, const krg_dsm_object& object, u64 token, Errno e) {
+    OutAction* a = act(type);
+    if (!a && last_resort_.type) return false;
+    krg_dsm_action& x = a ? a->action : last_resort_;
+    x.type = type;
+    x.object = object;
+    x.token = token;
+    x.error = static_cast<s32>(e);
+    if (a) push(a);
     return true;
 }
 
-/// The end of what was asked for with a token of its own.
+/// False: no memory to say it now.
+bool Engine::error(const krg_dsm_object& object, u64 token, Errno e) {
+    if (!answer(KRG_DSM_ACT_ERROR, object, token, e)) return false;
+    stats_.errors++;
+    return true;
+}
+
+/// The end of what was asked for in this event with a token of its own.
 void Engine::done(const krg_dsm_object& object, u64 token, Errno e) {
-    OutAction* a = act(KRG_DSM_ACT_DONE);
-    if (!a) {
-        stats_.checks++;
-        return;
-    }
-    a->action.object = object;
-    a->action.token = token;
-    a->action.error = static_cast<s32>(e);
-    push(a);
+    if (!answer(KRG_DSM_ACT_DONE, object, token, e)) stats_.checks++;
 }
 
 void Engine::request(const krg_dsm_event& ev) {
@@ -54,7 +54,6 @@ void Engine::request(const krg_dsm_event& ev) {
     Obj* o = sane ? obj(ev.object) : nullptr;
     Waiter* w = o ? heap_.make<Waiter>() : nullptr;
     if (!w) {
-        // At the beginning of a step there are actions to spare.
         if (!error(ev.object, ev.token, sane ? Errno::nomem : Errno::io)) stats_.checks++;
         if (o) forget_if_empty(*o);
         return;
@@ -68,6 +67,7 @@ void Engine::request(const krg_dsm_event& ev) {
 
 /// Everything that can be done for an object now.
 void Engine::run(Obj& o) {
+    evict_answer(o);
     if (!serving_) return;  // copies and requests stay; between two views nothing is given and nothing taken
     grant_local(o);
     run_command(o);
@@ -163,7 +163,12 @@ void Engine::ask(Obj& o) {
 
 void Engine::on_data(NodeId from, Message& m) {
     Obj* o = objects_.find(m.key);
-    if (!o || !o->asked || o->request != m.request || o->granted.page) {
+    const bool refused = !o || o->request != m.request;
+    if (refused && m.payload == Payload::follows) {
+        free_handle(m.handle);  // another page was pinned: the home's FAIL has overtaken this part
+        return;
+    }
+    if (refused || !o->asked || o->granted.page) {
         free_handle(m.handle);
         impossible(from);
         return;
@@ -312,7 +317,7 @@ void Engine::drop_copy(Obj& o) {
 
 void Engine::forget_if_empty(Obj& o) {
     if (o.state != KRG_DSM_I || o.mapped || o.handle || o.waiters || o.asked || o.edge || o.installing || o.staged ||
-        o.in_batch || o.evicting || o.command.type != Type::none || o.granted.page)
+        o.in_batch || o.evicting || o.evict_owed || o.command.type != Type::none || o.granted.page)
         return;
     ready_.remove(o.ready);
     dirty_.remove(o.dirty_link);
@@ -325,7 +330,7 @@ void Engine::forget_if_empty(Obj& o) {
 void Engine::evict(const krg_dsm_event& ev) {
     Obj* o = objects_.find(Key{ev.object.container, ev.object.index});
     const bool nothing = !o || o->state == KRG_DSM_I;
-    if (nothing || o->state == KRG_DSM_F || o->evicting || o->waiters || o->asked || !serving_) {
+    if (nothing || o->state == KRG_DSM_F || o->evicting || o->evict_owed || o->waiters || o->asked || !serving_) {
         done(ev.object, ev.token, nothing ? Errno::none : Errno::busy);
         return;
     }
@@ -344,7 +349,16 @@ void Engine::evict_done(Obj& o, Errno e) {
     ready(o);
     if (!o.evict_waited) return;
     o.evict_waited = false;
-    done(object_of(o), o.evict_token, e);
+    o.evict_owed = true;
+    o.evict_error = e;
+}
+
+void Engine::evict_answer(Obj& o) {
+    if (!o.evict_owed) return;
+    if (answer(KRG_DSM_ACT_DONE, object_of(o), o.evict_token, o.evict_error))
+        o.evict_owed = false;
+    else
+        ready(o);
 }
 
 void Engine::on_evict_done(const Message& m) {

@@ -84,7 +84,18 @@ bool Engine::next_action(krg_dsm_action& out) {
             refused_handle_ = 0;
             return true;
         }
-        if (stopped_ || !pump()) return false;
+        if (last_resort_.type) {
+            out = last_resort_;
+            last_resort_ = {};
+            return true;
+        }
+        if (stopped_) return false;
+        if (sync_owed_) {
+            sync_owed_ = false;
+            sync_check();
+        } else if (!pump()) {
+            return false;
+        }
     }
     OutAction* a = out_;
     out_ = a->next;

@@ -65,13 +65,7 @@ void Engine::on_punched(NodeId from, const Message& m) {
     if (!p || !p->asked || p->request != m.request || !who || who->punched) return;
     who->punched = true;
     if (--p->left) return;
-    OutAction* a = act(KRG_DSM_ACT_DONE);
-    if (!a) {
-        reset(0, KRG_DSM_R_MEMORY);  // asked once more in the next epoch
-        return;
-    }
-    a->action.token = p->token;
-    push(a);
+    done({}, p->token, Errno::none);
     punch_ = nullptr;
     heap_.drop(p);
 }
@@ -205,7 +199,12 @@ void Engine::clear_bits(NodeId from, const Message& m) {
                 s->initialises = false;
 }
 
+/// Not before all have reported: their bits are older.
 void Engine::on_clear(NodeId from, const Message& m) {
+    if (!home_serving_) {
+        come_early(from, m);
+        return;
+    }
     clear_bits(from, m);
     Message r;
     r.type = Type::cleared;

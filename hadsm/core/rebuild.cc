@@ -415,7 +415,7 @@ void Engine::judge_frozen(const Note& n) {
 void Engine::come_early(NodeId from, const Message& m) {
     Parked* p = heap_.make<Parked>();
     if (!p) {
-        if (m.type == Type::punch || m.type == Type::init)
+        if (m.type != Type::get && m.type != Type::evict)
             reset(from, KRG_DSM_R_MEMORY);
         else
             refuse(from, m, Errno::nomem);

@@ -198,6 +198,44 @@ void Checker::determine(unsigned object, std::size_t at) {
     o.judge = true;
 }
 
+// Holes
+
+void Checker::hole_begins(Objects objects) {
+    for (unsigned i = 0; i < object_.size(); i++) object_[i].holing += objects >> i & 1;
+}
+
+void Checker::hole_refused(Objects objects) {
+    for (unsigned i = 0; i < object_.size(); i++) object_[i].holing -= objects >> i & 1;
+}
+
+void Checker::hole_ends(NodeId node, Objects objects, bool done, u32 mark) {
+    if (done) synced(node, mark);
+    for (unsigned i = 0; i < object_.size(); i++) {
+        if ((objects >> i & 1) == 0) continue;
+        object_[i].holing--;
+        object_[i].judge = true;
+        if (done)
+            holed(i);
+        else
+            object_[i].maybe = true;
+    }
+}
+
+/// The object is zeros again, and nothing of what it was may ever be seen.
+void Checker::holed(unsigned object) {
+    Object& o = object_[object];
+    for (NodeId n = 1; n <= nodes_; n++)
+        if (const Page& p = copy_[n][object].page; node_[n].alive && p.present && p.value != zeros)
+            fail("hole", fmt::format("object {} is zeros again, and node {} still has {} in its page cache", object, n,
+                                     name_of(p.value)));
+    o.line.assign(1, zeros);
+    o.open = o.maybe = o.undo = o.lost = o.granted = o.written = o.spread = o.hit = false;
+    o.need = 0;
+    o.level = target(o);
+    o.graves.clear();
+    o.judge = true;
+}
+
 // Programs
 
 void Checker::wrote(NodeId node, unsigned object, Value value) {
@@ -205,7 +243,7 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
     if (o.open)
         fail("data-value", fmt::format("node {} writes object {} that nobody has read since its writer died", node, object));
     o.line.push_back(value);
-    o.granted = o.written = true;
+    o.granted = o.registered = o.written = true;
     o.forgotten = o.hit = false;
     node_[node].writes = std::max(node_[node].writes, nth_of(value));
     copy_[node][object].page = {true, true, value};
@@ -240,6 +278,11 @@ void Checker::page(NodeId node, unsigned object, const Page& page) {
     known = page;
     o.judge = true;
     if (!page.present || same) return;
+    const bool hole = o.holing != 0 || o.maybe;
+    if (hole && page.value == zeros && (o.line.back() != zeros || o.lost))
+        holed(object);
+    else if (o.holing == 0)
+        o.maybe = false;
     const int at = place(o, page.value);
     if (o.lost) {
         fail("silent-loss",
@@ -271,7 +314,8 @@ void Checker::foreign(NodeId node, unsigned object) {
 }
 
 bool Checker::chunk_written(u64 chunk) const {
-    return std::any_of(object_.begin(), object_.end(), [&](const Object& o) { return o.promise.chunk == chunk && o.granted; });
+    return std::any_of(object_.begin(), object_.end(),
+                       [&](const Object& o) { return o.promise.chunk == chunk && o.registered; });
 }
 
 void Checker::error(NodeId node, unsigned object, s32 errno_value) {
@@ -380,7 +424,7 @@ void Checker::judge_sharing(unsigned object) {
 
 void Checker::judge_copies(unsigned object) {
     Object& o = object_[object];
-    if (o.line.front() == zeros || o.lost) return;
+    if (o.line.front() == zeros || o.lost || o.holing != 0 || o.maybe) return;
     const unsigned count = holders(object);
     // What a dead home had begun may still take copies away: only a repaired cluster owes the full number again.
     if (crashes_since_calm_ == 0 && firm_holders(object) >= target(o)) {
@@ -405,7 +449,7 @@ void Checker::judge() {
 void Checker::judge_repaired() {
     for (unsigned i = 0; i < object_.size(); i++) {
         const Object& o = object_[i];
-        if (!o.promise.durable || o.line.front() == zeros || o.lost || (o.need == 0 && holders(i) == 0)) continue;
+        if (!o.promise.durable || o.line.front() == zeros || o.lost || o.maybe || (o.need == 0 && holders(i) == 0)) continue;
         if (holders(i) < target(o))
             fail("durability",
                  fmt::format("object {}: nothing is under way any more, and {} or later is on {} nodes instead of {}", i,
@@ -417,7 +461,8 @@ void Checker::hash(RunHash& h) const {
     for (const Object& o : object_) {
         h.mix(static_cast<u64>(o.open) | static_cast<u64>(o.granted) << 1 | static_cast<u64>(o.lost) << 2 |
               static_cast<u64>(o.undo) << 3 | static_cast<u64>(o.spread) << 4 | static_cast<u64>(o.forgotten) << 5 |
-              static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.written) << 7 | static_cast<u64>(o.level) << 8 |
+              static_cast<u64>(o.hit) << 6 | static_cast<u64>(o.written) << 7 | static_cast<u64>(o.maybe) << 56 |
+              static_cast<u64>(o.registered) << 55 | static_cast<u64>(o.holing) << 57 | static_cast<u64>(o.level) << 8 |
               static_cast<u64>(o.need) << 16 | o.line.size() << 24 | o.graves.size() << 40);
         for (Value v : o.line) h.mix(v);
         for (Value v : o.graves) h.mix(v);

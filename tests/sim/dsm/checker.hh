@@ -11,11 +11,12 @@
 //	                 of which somebody alive knows
 //	silent-loss      an object whose copies are all gone reads as zeros or as an older value
 //	false-loss       -EIO for an object of which copies are left
+//	hole             after a hole somebody still has what was there
 //
 // How: every object has a *line*, its writes from the newest that must survive (the floor: seen by another node, promised
 // by a sync, or written before such a one by the same node) to the newest of all. Values below the floor are forgotten:
 // whoever shows one breaks a rule. When the writer of what lies above the floor dies, any value of the line may come
-// back; the first one that is seen decides, and what lies above it is lost.
+// back; the first one that is seen decides, and what lies above it is lost. A hole makes the line begin anew with zeros.
 #pragma once
 
 #include <array>
@@ -50,10 +51,17 @@ public:
     void wrote(NodeId node, unsigned object, Value value);
     void page(NodeId node, unsigned object, const Page& page);
     /// A program asked to write: from then on a volatile object may be registered as written.
-    void wants_write(unsigned object) { object_[object].granted = true; }
+    void wants_write(unsigned object) { object_[object].granted = object_[object].registered = true; }
     void error(NodeId node, unsigned object, s32 errno_value);
     [[nodiscard]] u32 sync_mark(NodeId node) const { return node_[node].writes; }
     void synced(NodeId node, u32 mark);
+
+    /// Node @p node wants a hole over @p objects: from now on they may be zeros again. Nobody writes them meanwhile.
+    void hole_begins(Objects objects);
+    /// @p done: they are, and what the node had written when it asked (@p mark) is durable.
+    void hole_ends(NodeId node, Objects objects, bool done, u32 mark);
+    /// It was never begun.
+    void hole_refused(Objects objects);
 
     // What the edge keeps for the engine, and what the engine says.
     void kept(NodeId node, unsigned object, std::span<const Value> values);
@@ -80,6 +88,7 @@ private:
         std::vector<Value> line{zeros};  ///< the floor first
         bool open = false;               ///< the newest value's writer died unseen: the first value seen decides
         bool granted = false;            ///< somebody wanted to write it
+        bool registered = false;         ///< the same, ever: its chunk stays known as written when a hole is made of it
         bool written = false;
         bool lost = false;          ///< -EIO was answered
         bool undo = false;          ///< volatile: a handed-over copy may come back
@@ -90,6 +99,8 @@ private:
         u32 need = 0;               ///< copies that the floor must have now
         std::vector<Value> graves;  ///< newest value of each copy that died since the last repair
         bool judge = true;
+        u32 holing = 0;      ///< holes under way
+        bool maybe = false;  ///< a hole may have been made or not: its initiator died
     };
     struct Copy {
         Page page;
@@ -127,6 +138,7 @@ private:
     [[nodiscard]] u32 target(const Object& o) const { return std::min(o.promise.replicas, able_); }
     [[nodiscard]] bool keepers_gone(const Object& o) const;
     [[nodiscard]] bool chunk_written(u64 chunk) const;
+    void holed(unsigned object);
     void strange(NodeId node, unsigned object, Value v);
     void judge_sharing(unsigned object);
     void judge_copies(unsigned object);

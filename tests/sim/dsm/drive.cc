@@ -30,7 +30,7 @@ private:
         if (weight == 0) return;
         const Move m{kind, static_cast<u8>(a), static_cast<u8>(b)};
         Move probe = m;
-        probe.x = 1;
+        probe.x = kind == MoveKind::punch ? b : 1;
         if (kind == MoveKind::begin) probe.x = 0;
         if (!world_.enabled(probe)) return;
         choices_.push_back({m, weight});
@@ -75,6 +75,8 @@ void Driver::node_choices(NodeId n) {
     if (setup_.evict_weight != 0)
         add(setup_.evict_weight, MoveKind::evict, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
     add(setup_.sync_weight, MoveKind::sync, n);
+    if (setup_.punch_weight != 0)
+        add(setup_.punch_weight, MoveKind::punch, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
 }
 
 void Driver::faults(NodeId n) {
@@ -99,6 +101,7 @@ void Driver::fill(Move& m) {
                               : kind < setup_.writes_pct + setup_.updates_pct ? Op::update
                                                                               : Op::read);
         m.x = rng_.below(100) < setup_.hot_pct ? 0 : static_cast<u32>(rng_.below(setup_.objects.size()));
+        if (!world_.enabled(m)) m.c = static_cast<u8>(Op::read);  // nobody writes where a hole is made
         break;
     }
     case MoveKind::complete:
@@ -106,8 +109,21 @@ void Driver::fill(Move& m) {
             Move pinned = m;
             pinned.kind = MoveKind::refuse;
             if (world_.enabled(pinned)) m = pinned;
+        } else if (setup_.edge_memory_pct != 0 && rng_.below(100) < setup_.edge_memory_pct) {
+            Move failed = m;
+            failed.kind = MoveKind::refuse;
+            failed.c = 1;
+            if (world_.enabled(failed)) m = failed;
         }
         break;
+    case MoveKind::punch: {
+        Move wider = m;
+        wider.x = static_cast<u32>(rng_.below(setup_.objects.size()));
+        wider.c = rng_.chance(1, 4) ? 1 : 0;
+        m.x = m.b;
+        if (world_.enabled(wider)) m = wider;
+        break;
+    }
     case MoveKind::duplicate: m.x = static_cast<u32>(rng_.below(4)); break;
     case MoveKind::time: m.x = static_cast<u32>(1 + rng_.below(setup_.time_step)); break;
     default: break;

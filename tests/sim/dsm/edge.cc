@@ -198,6 +198,20 @@ void Edge::sync(u64 now) {
     step(now, ev);
 }
 
+void Edge::punch(u64 now, unsigned first, u64 last, Objects objects) {
+    krg_dsm_event ev{};
+    ev.type = KRG_DSM_EV_PUNCH;
+    ev.object = setup_.objects[first];
+    ev.last = last;
+    ev.token = s_.next_token++;
+    s_.punch = ev.token;
+    s_.punched = objects;
+    s_.punch_mark = checker_.sync_mark(id_);
+    if (setup_.scripted) s_.program[0].script_at++;
+    checker_.hole_begins(objects);
+    step(now, ev);
+}
+
 // Actions
 
 void Edge::act(const krg_dsm_action& a) {
@@ -354,6 +368,18 @@ void Edge::done(const krg_dsm_action& a) {
         s_.evictions.erase(eviction);
         return;
     }
+    if (s_.punch != 0 && a.token == s_.punch) {
+        say(fmt::format("hole done: {}", a.error));
+        s_.punch = 0;
+        for (unsigned o = 0; o < setup_.objects.size(); o++) checker_.page(id_, o, s_.page[o]);
+        if (a.error != 0)
+            checker_.hole_refused(s_.punched);
+        else
+            checker_.hole_ends(id_, s_.punched, true, s_.punch_mark);
+        if (a.error != 0 && (a.error != -ENOMEM || !memory_errors_)) contract(fmt::format("PUNCH ends with {}", a.error));
+        s_.punched = 0;
+        return;
+    }
     const auto sync = std::find_if(s_.syncs.begin(), s_.syncs.end(), [&](const auto& t) { return t.token == a.token; });
     if (sync == s_.syncs.end()) return contract(fmt::format("DONE with token {}, which nobody waits with", a.token));
     say(fmt::format("sync done: {}", a.error));
@@ -380,11 +406,11 @@ void Edge::complete(u64 now, unsigned object) {
     step(now, ev);
 }
 
-void Edge::refuse(u64 now, unsigned object) {
+void Edge::refuse(u64 now, unsigned object, bool memory) {
     krg_dsm_event ev{};
     ev.type = KRG_DSM_EV_EDGE_DONE;
     ev.object = setup_.objects[object];
-    ev.error = -EBUSY;
+    ev.error = memory ? -ENOMEM : -EBUSY;
     s_.edge[object] = idle_action;
     s_.pinned[object]++;
     step(now, ev);
@@ -520,9 +546,15 @@ void Edge::look() {
 }
 
 bool Edge::programs_wait() const {
-    return !s_.orphans.empty() || !s_.orphan_grants.empty() ||
+    return !s_.orphans.empty() || !s_.orphan_grants.empty() || s_.punch != 0 ||
            std::any_of(std::begin(s_.program), std::end(s_.program),
                        [](const Program& p) { return p.phase != Program::Phase::idle; });
+}
+
+bool Edge::wants_write(Objects objects) const {
+    return std::any_of(std::begin(s_.program), std::end(s_.program), [objects](const Program& p) {
+        return p.phase != Program::Phase::idle && p.op != Op::read && (objects >> p.object & 1) != 0;
+    });
 }
 
 bool Edge::quiet() const { return busy().empty(); }
@@ -538,6 +570,7 @@ std::string Edge::busy() const {
     if (!s_.orphan_grants.empty()) return "a grant is not used";
     if (!s_.evictions.empty()) return fmt::format("the eviction of object {} has no answer", s_.evictions.front().object);
     if (!s_.syncs.empty()) return "a sync has no answer";
+    if (s_.punch != 0) return "a hole is not done";
     if (s_.snapshot) return "a snapshot is being taken";
     for (unsigned o = 0; o < setup_.objects.size(); o++)
         if (s_.edge[o] != idle_action) return fmt::format("an EDGE action on object {} is under way", o);
@@ -558,7 +591,8 @@ void Edge::hash(RunHash& h) const {
         h.mix((p.phase == Program::Phase::waiting ? p.token : 0) << 32 | static_cast<u64>(p.script_at) << 24 |
               static_cast<u64>(p.phase) << 16 | static_cast<u64>(p.op) << 8 | p.object);
     h.mix(s_.orphans.size() << 48 | s_.orphan_grants.size() << 32 | s_.evictions.size() << 16 | s_.syncs.size());
-    h.mix(static_cast<u64>(s_.batch_at) << 8 | (s_.snapshot ? 1 : 0) | (s_.protecting ? 2 : 0));
+    h.mix(static_cast<u64>(s_.punched) << 32 | static_cast<u64>(s_.punch != 0) << 24 | static_cast<u64>(s_.batch_at) << 8 |
+          (s_.snapshot ? 1 : 0) | (s_.protecting ? 2 : 0));
     for (u8 o : s_.batch) h.mix(o);
     if (engine_) h.mix(krg_dsm_hash(engine_));
 }

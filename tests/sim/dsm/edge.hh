@@ -82,6 +82,9 @@ struct EdgeState {
         u32 mark;
     };
     std::vector<Sync> syncs;
+    u64 punch = 0;  ///< token of the hole this node waits for; 0: none
+    Objects punched = 0;
+    u32 punch_mark = 0;
     bool snapshot = false, protecting = false;
     std::vector<u8> batch;
     u32 batch_at = 0;
@@ -115,7 +118,8 @@ public:
     // Work of the edge.
     [[nodiscard]] bool can_complete(unsigned object) const;
     void complete(u64 now, unsigned object);
-    void refuse(u64 now, unsigned object);
+    /// It is pinned, or @p memory: there is none to begin.
+    void refuse(u64 now, unsigned object, bool memory);
     [[nodiscard]] bool can_snapshot() const;
     void snapshot_step(u64 now, bool fail);
 
@@ -126,11 +130,15 @@ public:
     void abandon(unsigned program);
     void evict(u64 now, unsigned object);
     void sync(u64 now);
+    /// @p objects: those of the range from @p first to index @p last.
+    void punch(u64 now, unsigned first, u64 last, Objects objects);
 
     /// Nothing is waiting, granted, under way.
     [[nodiscard]] bool quiet() const;
     /// Somebody still waits for a grant or has not used it.
     [[nodiscard]] bool programs_wait() const;
+    /// Somebody may be about to write one of them.
+    [[nodiscard]] bool wants_write(Objects objects) const;
     [[nodiscard]] std::string busy() const;
     [[nodiscard]] u64 deadline() const { return krg_dsm_deadline(engine_); }
     void no_memory_from(u32 nth) { memory_.fail_from(nth); }

@@ -67,6 +67,12 @@ Setup draw_setup(u64 seed) {
     s.time_weight = weights[rng.below(2)];
     s.time_step = static_cast<u32>(rng.log_uniform(2, 200));
     s.slow_pair = rng.chance(1, 3) ? static_cast<u32>(rng.between(2, 6)) : 0;
+    // What came later draws from a source of its own, so that older seeds still are what they were.
+    Rng more(derive(seed, "setup of holes"));
+    s.punch_weight = more.chance(1, 4) ? static_cast<u32>(more.between(1, 6)) : 0;
+    constexpr u32 pins[] = {0, 50, 500};
+    if (s.pinned_pct != 0) s.params.pin_us = pins[more.below(3)];
+    s.edge_memory_pct = more.chance(1, 8) ? static_cast<u32>(more.between(1, 20)) : 0;
     return s;
 }
 
@@ -76,11 +82,13 @@ std::string describe(const Setup& s) {
         out += fmt::format(" object {}: {}:{} {} k={}{};", i, s.objects[i].container, s.objects[i].index,
                            s.objects[i].policy.cls == KRG_DSM_DURABLE ? "durable" : "volatile", s.objects[i].policy.replicas,
                            s.objects[i].policy.affinity != 0 ? fmt::format(" at n{}", s.objects[i].policy.affinity) : "");
-    out += fmt::format(
-        "\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} %; hold {} us, "
-        "commit after {} us, dirty at most {}, parked at most {}\n",
-        s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.hold_us,
-        s.params.commit_us, s.params.dirty_max, s.params.parked_max);
+    out += fmt::format("\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} % "
+                       "for {} us, edge without memory "
+                       "{} %, holes {}; hold {} us, "
+                       "commit after {} us, dirty at most {}, parked at most {}\n",
+                       s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.pin_us,
+                       s.edge_memory_pct, s.punch_weight, s.params.hold_us, s.params.commit_us, s.params.dirty_max,
+                       s.params.parked_max);
     return out;
 }
 

@@ -27,6 +27,7 @@ constexpr Field fields[] = {
     {"forwards", &Counts::forwards},
     {"invalidations", &Counts::invalidations},
     {"evictions", &Counts::evictions},
+    {"holes", &Counts::holes},
     {"copies made for safety", &Counts::copies_made},
     {"objects found lost", &Counts::lost},
     {"bitmaps lost with all who kept them", &Counts::bits_lost},

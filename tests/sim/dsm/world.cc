@@ -132,7 +132,8 @@ void World::end_of(NodeId node) {
     s_.wanted = s_.wanted || member(node);
 }
 
-void World::kill(NodeId node) {
+/// @p over: all who go on have prepared a view without it.
+void World::kill(NodeId node, bool over) {
     u32 frozen = 0;
     for (NodeId n = 1; n <= setup_.nodes; n++) {
         if (n == node || !edge_[n]->running()) continue;
@@ -142,10 +143,43 @@ void World::kill(NodeId node) {
             if (copy.state == KRG_DSM_F) frozen |= 1U << o;
         }
     }
+    if (edge_[node]->at().punch != 0) s_.holes.push_back({edge_[node]->at().punched, over ? 0 : s_.epoch});
     checker_.crash(node, frozen);
+    orphan_holes(false);
     add_stats(node);
     edge_[node]->crash();
     end_of(node);
+}
+
+/// A home gives a hole up when it prepares the next view.
+void World::orphan_holes(bool all) {
+    std::erase_if(s_.holes, [&](const WorldState::Orphan& hole) {
+        if (!all && hole.epoch >= s_.epoch) return false;
+        if (!all && hole.epoch != 0 && std::none_of(s_.committed.begin(), s_.committed.end(), [](bool c) { return c; }))
+            return false;
+        checker_.hole_ends(0, hole.objects, false, 0);
+        return true;
+    });
+}
+
+Objects World::range_of(const Move& m) const {
+    Objects objects = 0;
+    const krg_dsm_object& first = setup_.objects[m.b];
+    for (std::size_t o = 0; o < setup_.objects.size(); o++) {
+        const krg_dsm_object& x = setup_.objects[o];
+        const bool in = x.container == first.container && x.index >= first.index &&
+                        (m.c != 0 || x.index <= setup_.objects[m.x].index);
+        objects |= in ? 1U << o : 0;
+    }
+    return objects;
+}
+
+/// Where nobody may write: a hole is being made.
+Objects World::holes() const {
+    Objects objects = 0;
+    for (NodeId n = 1; n <= setup_.nodes; n++) objects |= edge_[n]->at().punched;
+    for (const auto& hole : s_.holes) objects |= hole.objects;
+    return objects;
 }
 
 /// It has left in order.
@@ -179,10 +213,11 @@ void World::commit(NodeId node) {
     for (NodeId n = 1; n <= setup_.nodes; n++) {
         if (!edge_[n]->running() || member(n) || s_.joining[n]) continue;
         if (s_.doomed[n])
-            kill(n);
+            kill(n, true);
         else if (s_.leaving[n])
             remove(n);
     }
+    orphan_holes(false);
     edge_[node]->commit(s_.now);
 }
 
@@ -209,7 +244,15 @@ bool World::enabled(const Move& m) const {
     case MoveKind::snapshot_fail: return up(m.a) && edge_[m.a]->can_snapshot();
     case MoveKind::begin:
         return up(m.a) && m.b < setup_.programs && object(m.x) && m.c < static_cast<u8>(Op::count_) && s.epoch != 0 &&
-               !s_.leaving[m.a] && s.program[m.b].phase == Program::Phase::idle;
+               !s_.leaving[m.a] && s.program[m.b].phase == Program::Phase::idle &&
+               (static_cast<Op>(m.c) == Op::read || (holes() >> m.x & 1) == 0);
+    case MoveKind::punch: {
+        if (!up(m.a) || !object(m.b) || !object(m.x) || s.epoch == 0 || s_.leaving[m.a] || s.punch != 0) return false;
+        const krg_dsm_object &from = setup_.objects[m.b], &to = setup_.objects[m.x];
+        if (from.container != to.container || from.index > to.index) return false;
+        const Objects objects = range_of(m);
+        return std::none_of(edge_.begin() + 1, edge_.end(), [&](const auto& e) { return e->wants_write(objects); });
+    }
     case MoveKind::use: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::granted;
     case MoveKind::orphan: return up(m.a) && !s.orphan_grants.empty();
     case MoveKind::abandon: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::waiting;
@@ -254,7 +297,7 @@ void World::perform(const Move& m) {
     case MoveKind::complete: edge_[m.a]->complete(s_.now, m.b); break;
     case MoveKind::refuse:
         counts_.pins++;
-        edge_[m.a]->refuse(s_.now, m.b);
+        edge_[m.a]->refuse(s_.now, m.b, m.c != 0);
         break;
     case MoveKind::snapshot: edge_[m.a]->snapshot_step(s_.now, false); break;
     case MoveKind::snapshot_fail: edge_[m.a]->snapshot_step(s_.now, true); break;
@@ -264,6 +307,10 @@ void World::perform(const Move& m) {
     case MoveKind::abandon: edge_[m.a]->abandon(m.b); break;
     case MoveKind::evict: edge_[m.a]->evict(s_.now, m.b); break;
     case MoveKind::sync: edge_[m.a]->sync(s_.now); break;
+    case MoveKind::punch:
+        counts_.holes++;
+        edge_[m.a]->punch(s_.now, m.b, m.c != 0 ? ~u64{0} : setup_.objects[m.x].index, range_of(m));
+        break;
     case MoveKind::tick: edge_[m.a]->tick(s_.now); break;
     case MoveKind::time: s_.now += m.x; break;
     case MoveKind::propose: propose(); break;
@@ -278,7 +325,7 @@ void World::perform(const Move& m) {
     case MoveKind::crash:
         counts_.crashes++;
         s_.crashes++;
-        kill(m.a);
+        kill(m.a, false);
         break;
     case MoveKind::expel:
         counts_.expulsions++;
@@ -405,6 +452,7 @@ void World::hash(RunHash& h, bool time) const {
         }
         edge_[n]->hash(h);
     }
+    for (const auto& hole : s_.holes) h.mix(static_cast<u64>(hole.objects) << 32 | (hole.epoch - s_.epoch));
     checker_.hash(h);
 }
 
@@ -440,7 +488,7 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::deliver: return fmt::format("deliver n{} -> n{}", m.a, m.b);
         case MoveKind::duplicate: return fmt::format("duplicate n{} -> n{}, {} places later", m.a, m.b, m.x);
         case MoveKind::complete: return fmt::format("n{}: EDGE action on object {} is done", m.a, m.b);
-        case MoveKind::refuse: return fmt::format("n{}: object {} is pinned", m.a, m.b);
+        case MoveKind::refuse: return fmt::format("n{}: object {} {}", m.a, m.b, m.c != 0 ? "finds no memory" : "is pinned");
         case MoveKind::snapshot: return fmt::format("n{}: snapshot goes on", m.a);
         case MoveKind::snapshot_fail: return fmt::format("n{}: snapshot fails", m.a);
         case MoveKind::begin:
@@ -450,6 +498,8 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::abandon: return fmt::format("n{}: program {} goes away", m.a, m.b);
         case MoveKind::evict: return fmt::format("n{}: evict object {}", m.a, m.b);
         case MoveKind::sync: return fmt::format("n{}: sync", m.a);
+        case MoveKind::punch:
+            return fmt::format("n{}: hole from object {} to {}", m.a, m.b, m.c != 0 ? "the end" : fmt::to_string(m.x));
         case MoveKind::tick: return fmt::format("n{}: tick", m.a);
         case MoveKind::time: return fmt::format("-- {} us", m.x);
         case MoveKind::propose: return "a new view is proposed";

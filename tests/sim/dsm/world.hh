@@ -23,7 +23,7 @@ enum class MoveKind : u8 {
     deliver,    // a -> b: the oldest message
     duplicate,  // a -> b: the oldest message is put in again x places later
     complete,   // a: the EDGE action on object b
-    refuse,     // a: the page b is pinned
+    refuse,     // a: the page b is pinned; c: no, there is no memory to begin
     snapshot,   // a: protects or copies one more page
     snapshot_fail,
     begin,    // a: program b begins operation c on object x
@@ -32,6 +32,7 @@ enum class MoveKind : u8 {
     abandon,  // a: program b goes away
     evict,    // a: object b
     sync,     // a
+    punch,    // a: objects from b to x become zeros again; c: and all that follow
     tick,     // a
     time,     // x microseconds pass
     propose,
@@ -58,6 +59,7 @@ struct Move {
 /// What was counted.
 struct Counts {
     u64 events = 0, messages = 0, pages = 0, views = 0, commits = 0, recoveries = 0, lost_messages = 0;
+    u64 holes = 0;
     u64 crashes = 0, expulsions = 0, boots = 0, resets = 0, resets_wanted = 0, leaves = 0, duplicates = 0, starved = 0,
         pins = 0;
     u64 operations = 0, failed_operations = 0;
@@ -79,6 +81,12 @@ struct WorldState {
     std::array<std::array<std::deque<std::shared_ptr<const Packet>>, nodes_max + 1>, nodes_max + 1> queue;
     std::array<std::array<u64, nodes_max + 1>, nodes_max + 1> carries{};  ///< messages of this epoch and later pass
     u32 crashes = 0, resets = 0, leaves = 0;
+    /// Holes whose initiator died: homes may be at them until a view without it begins.
+    struct Orphan {
+        Objects objects;
+        u64 epoch;
+    };
+    std::vector<Orphan> holes;
 };
 
 class World final : public EdgeWorld {
@@ -125,7 +133,10 @@ private:
     void perform(const Move& move);
     void propose();
     void end_of(NodeId node);
-    void kill(NodeId node);
+    void kill(NodeId node, bool over);
+    void orphan_holes(bool all);
+    [[nodiscard]] Objects range_of(const Move& move) const;
+    [[nodiscard]] Objects holes() const;
     void remove(NodeId node);
     void boot(NodeId node);
     void reset(NodeId a, NodeId b);
