@@ -183,6 +183,10 @@ void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act);
 void hadsm_letters_drop(struct hadsm_domain *d);
 void hadsm_letter_work(struct work_struct *work);
 
+/* futex.c */
+/** The page is no longer here: whoever waits on a word in it looks again. */
+void hadsm_futex_look(u64 container, pgoff_t index);
+
 /* lock.c */
 /** Records of file locks were changed, or taken away, or a node is gone: whoever waits looks again. */
 void hadsm_locks_changed(struct hadsm_domain *d);

@@ -91,6 +91,8 @@ static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task
 	else if (ev.handle)
 		put_page(hadsm_page(ev.handle));
 	mutex_unlock(&d->lock);
+	if (task->type == KRG_DSM_ACT_INVALIDATE && !ev.error)
+		hadsm_futex_look(task->object.container, task->object.index);
 	if (task->object.container == KRG_NAMES_LOCKS)
 		hadsm_locks_changed(d);
 }

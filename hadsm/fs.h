@@ -42,6 +42,7 @@ struct hadsm_names {
 	struct hadsm_domain *records;
 	struct hadsm_domain *data[KRG_DSM_REPLICAS_MAX];	/* by replicas - 1; NULL until used; set once */
 	struct hadsm_store *inodes;	/* the container of inode records */
+	bool watched;			/* futexes are */
 
 	struct mutex lock;		/* all below */
 	struct krg_names_io io;
@@ -151,6 +152,12 @@ extern const struct dentry_operations hadsm_dentry_ops;
 
 /* file.c */
 int hadsm_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+
+/* futex.c */
+/** While a name space is mounted: who waits on futexes is noted. -errno: this kernel does not let us. */
+int hadsm_futex_watch(void);
+void hadsm_futex_unwatch(void);
+void hadsm_futex_exit(void);
 
 /* lock.c */
 void hadsm_locks_init(void);

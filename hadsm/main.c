@@ -129,6 +129,7 @@ static void __exit hadsm_exit(void)
 	hadsm_net_exit();
 	hadsm_view_exit();
 	hadsm_domains_exit();
+	hadsm_futex_exit();
 	destroy_workqueue(hadsm_lock_wq);
 	destroy_workqueue(hadsm_wq);
 	rcu_barrier();	/* inodes are freed through RCU */

@@ -61,6 +61,8 @@ static void names_free(struct hadsm_names *n)
 
 	if (!n)
 		return;
+	if (n->watched)
+		hadsm_futex_unwatch();
 	hadsm_store_put(n->inodes);
 	for (i = 0; i < KRG_DSM_REPLICAS_MAX; i++)
 		hadsm_domain_put(n->data[i]);
@@ -74,6 +76,7 @@ static struct hadsm_names *names_new(const struct hadsm_options *opt)
 	struct hadsm_names *n = kvzalloc(sizeof(*n), GFP_KERNEL);
 	struct hadsm_domain *d;
 	u64 live[2];
+	int err;
 
 	if (!n)
 		return ERR_PTR(-ENOMEM);
@@ -85,7 +88,10 @@ static struct hadsm_names *names_new(const struct hadsm_options *opt)
 	n->io.self = hadsm_view_live(live);
 	n->io.page = hadsm_tx_page;
 	n->io.context = n;
-	d = n->io.self ? hadsm_data_domain(n, max(opt->replicas, 2u)) : ERR_PTR(-ENOTCONN);
+	err = hadsm_futex_watch();
+	n->watched = !err;
+	d = err ? ERR_PTR(err) : n->io.self ? hadsm_data_domain(n, max(opt->replicas, 2u)) :
+	    ERR_PTR(-ENOTCONN);
 	if (!IS_ERR(d)) {
 		n->records = d;
 		n->inodes = hadsm_store_get(d, KRG_NAMES_INODES);

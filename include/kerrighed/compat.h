@@ -95,6 +95,13 @@ static inline void krg_fl_set(struct file_lock *fl, int type, int pid)
 	krg_fl_pid(fl) = pid;
 }
 
+/* The flags of futex_wait(): 6.7 put the size of the word where the mark of shared ones was. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+#define krg_futex_shared(flags)	((flags) & 0x10)
+#else
+#define krg_futex_shared(flags)	((flags) & 0x01)
+#endif
+
 /* 6.4: a fault may hold the lock of its VMA only. The one it holds is released; VM_FAULT_RETRY must follow. */
 static inline void krg_fault_release(struct vm_fault *vmf)
 {
