@@ -63,7 +63,8 @@ void make(Shared& s) {
     pthread_mutexattr_t mutex;
     must(pthread_mutexattr_init(&mutex), "pthread_mutexattr_init");
     must(pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED), "pthread_mutexattr_setpshared");
-    if (options.kind == "robust") must(pthread_mutexattr_setrobust(&mutex, PTHREAD_MUTEX_ROBUST), "pthread_mutexattr_setrobust");
+    if (options.kind == "robust")
+        must(pthread_mutexattr_setrobust(&mutex, PTHREAD_MUTEX_ROBUST), "pthread_mutexattr_setrobust");
     must(pthread_mutex_init(&s.mutex, &mutex), "pthread_mutex_init");
     pthread_condattr_t condition;
     must(pthread_condattr_init(&condition), "pthread_condattr_init");
@@ -153,7 +154,8 @@ void run_barrier(Shared& s) {
         s.round[options.me] = at_round + 1;
         wait_barrier(s);
         for (unsigned i = 0; i < options.players; i++)
-            if (s.round[i] != at_round + 1) fail(1, "behind the barrier player " + std::to_string(i) + " is at " + std::to_string(s.round[i]));
+            if (s.round[i] != at_round + 1)
+                fail(1, "behind the barrier player " + std::to_string(i) + " is at " + std::to_string(s.round[i]));
         wait_barrier(s);
     }
 }
@@ -179,14 +181,17 @@ void run_robust(Shared& s) {
 }
 
 int usage() {
-    std::fprintf(stderr, "usage: krg-posix-sync FILE --me I --players P [--rounds N] [--kind mutex|condvar|sem|barrier|robust]\n"
-                         "       [--shm] (FILE is a name for shm_open) [--patience SECONDS] [--die-at ROUND] (robust: with the lock held)\n");
+    std::fprintf(
+        stderr,
+        "usage: krg-posix-sync FILE --me I --players P [--rounds N] [--kind mutex|condvar|sem|barrier|robust]\n"
+        "       [--shm] (FILE is a name for shm_open) [--patience SECONDS] [--die-at ROUND] (robust: with the lock held)\n");
     return 2;
 }
 
 bool read_options(int argc, char** argv) {
-    static const option names[] = {{"me", 1, nullptr, 'm'},    {"players", 1, nullptr, 'p'}, {"rounds", 1, nullptr, 'r'},   {"kind", 1, nullptr, 'k'},
-                                   {"shm", 0, nullptr, 's'},   {"die-at", 1, nullptr, 'd'},  {"patience", 1, nullptr, 't'}, {nullptr, 0, nullptr, 0}};
+    static const option names[] = {{"me", 1, nullptr, 'm'},       {"players", 1, nullptr, 'p'}, {"rounds", 1, nullptr, 'r'},
+                                   {"kind", 1, nullptr, 'k'},     {"shm", 0, nullptr, 's'},     {"die-at", 1, nullptr, 'd'},
+                                   {"patience", 1, nullptr, 't'}, {nullptr, 0, nullptr, 0}};
     for (int c; (c = getopt_long(argc, argv, "", names, nullptr)) != -1;) {
         const std::uint64_t value = optarg ? std::strtoull(optarg, nullptr, 10) : 0;
         switch (c) {

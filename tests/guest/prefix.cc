@@ -107,7 +107,8 @@ int watch(const Options& o) {
     const auto look = [&](Word& word, std::uint64_t least, const std::string& name) {
         const std::uint64_t value = word.load();
         if (value < least)
-            fail(name + " has " + std::to_string(value) + " after write " + std::to_string(must.done()) + " was seen; it had " + std::to_string(least));
+            fail(name + " has " + std::to_string(value) + " after write " + std::to_string(must.done()) + " was seen; it had " +
+                 std::to_string(least));
         return value;
     };
     for (;; samples++) {
@@ -115,11 +116,13 @@ int watch(const Options& o) {
         if (random.chance(30)) {
             const auto a = static_cast<unsigned>(random.below(authors));
             known = look(memory.last(a), must.thread_has(a), "the word of thread " + std::to_string(a));
-            if (known && author(o, known) != a) fail("write " + std::to_string(known) + " is not of thread " + std::to_string(a));
+            if (known && author(o, known) != a)
+                fail("write " + std::to_string(known) + " is not of thread " + std::to_string(a));
         } else {
             const std::uint64_t p = random.below(o.pages), i = random.below(marks);
             const std::uint64_t value = look(memory.mark(p, i), must.page_has(p), "page " + std::to_string(p));
-            if (value && page_of(o, value) != p) fail("write " + std::to_string(value) + " is not of page " + std::to_string(p));
+            if (value && page_of(o, value) != p)
+                fail("write " + std::to_string(value) + " is not of page " + std::to_string(p));
             known = value ? value - 1 : 0;  // the write itself may be half done
         }
         if (known > must.done()) {
@@ -131,7 +134,8 @@ int watch(const Options& o) {
         if (samples % 16 == 0 && access(o.stop.c_str(), F_OK) == 0) break;
         usleep(200);
     }
-    std::printf("%llu samples; all writes up to %llu were seen\n", static_cast<unsigned long long>(samples), static_cast<unsigned long long>(must.done()));
+    std::printf("%llu samples; all writes up to %llu were seen\n", static_cast<unsigned long long>(samples),
+                static_cast<unsigned long long>(must.done()));
     return done;
 }
 
@@ -150,25 +154,33 @@ int verify(const Options& o) {
     std::uint64_t fresh = marks;  // how many stores of the newest write are here
     for (std::uint64_t p = 0; p < o.pages; p++) {
         const bool current = newest && p == page_of(o, newest);
-        if (current) fresh = static_cast<std::uint64_t>(std::find_if(have[p].begin(), have[p].end(), [&](auto v) { return v != newest; }) - have[p].begin());
+        if (current)
+            fresh = static_cast<std::uint64_t>(
+                std::find_if(have[p].begin(), have[p].end(), [&](auto v) { return v != newest; }) - have[p].begin());
         for (std::uint64_t i = 0; i < marks; i++) {
             const std::uint64_t expected = current && i >= fresh ? before.page_has(p) : after.page_has(p);
             if (have[p][i] != expected)
-                fail(here + "but word " + std::to_string(i) + " of page " + std::to_string(p) + " has " + std::to_string(have[p][i]) + ", not " + std::to_string(expected));
+                fail(here + "but word " + std::to_string(i) + " of page " + std::to_string(p) + " has " +
+                     std::to_string(have[p][i]) + ", not " + std::to_string(expected));
         }
     }
     for (unsigned a = 0; a < authors; a++)
         if (last[a] != after.thread_has(a) && !(newest && a == author(o, newest) && last[a] == before.thread_has(a)))
-            fail(here + "but the word of thread " + std::to_string(a) + " has " + std::to_string(last[a]) + ", not " + std::to_string(after.thread_has(a)));
-    if (newest && fresh < marks && last[author(o, newest)] == newest) fail(here + "its thread said so before all of its page was here");
+            fail(here + "but the word of thread " + std::to_string(a) + " has " + std::to_string(last[a]) + ", not " +
+                 std::to_string(after.thread_has(a)));
+    if (newest && fresh < marks && last[author(o, newest)] == newest)
+        fail(here + "its thread said so before all of its page was here");
     const bool whole = newest && last[author(o, newest)] == newest;
     const std::uint64_t complete = newest ? (whole ? newest : newest - 1) : 0;
     for (const std::string& path : o.seen) {
         const std::string text = read_text(path);
         const std::uint64_t seen = std::strtoull(text.c_str(), nullptr, 10);
-        if (seen > complete) fail("writes up to " + std::to_string(seen) + " had been seen, those up to " + std::to_string(complete) + " are left");
+        if (seen > complete)
+            fail("writes up to " + std::to_string(seen) + " had been seen, those up to " + std::to_string(complete) +
+                 " are left");
     }
-    std::printf("prefix %llu%s\n", static_cast<unsigned long long>(complete), complete == newest ? "" : " and a part of the next");
+    std::printf("prefix %llu%s\n", static_cast<unsigned long long>(complete),
+                complete == newest ? "" : " and a part of the next");
     return done;
 }
 

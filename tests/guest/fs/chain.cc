@@ -80,7 +80,10 @@ struct Chain::Link {
 };
 
 Chain::Chain(const Table& table)
-    : table_(table), random_(mix(table.seed, 1000 + table.me)), data_(table.dir + "/chain"), log_(table.dir + "/chain.log") {}
+    : table_(table),
+      random_(mix(table.seed, 1000 + table.me)),
+      data_(table.dir + "/chain"),
+      log_(table.dir + "/chain.log") {}
 
 void Chain::check_log(const Link& link) {
     const Fd log = open_file(log_, O_RDONLY | O_CREAT, 0666);
@@ -95,7 +98,8 @@ void Chain::check_log(const Link& link) {
         const std::string bytes = read_all(log.get(), static_cast<off_t>((turn - 1) * sizeof line), sizeof line);
         std::memcpy(&line, bytes.data(), sizeof line);
         const std::uint64_t expected = turn == link.turn ? link.hash : last_hash_;
-        if (line.turn != turn || line.hash != expected) fail("line " + std::to_string(turn) + " of the log is not that of its turn");
+        if (line.turn != turn || line.hash != expected)
+            fail("line " + std::to_string(turn) + " of the log is not that of its turn");
     }
 }
 

@@ -33,8 +33,9 @@ void make_directory(const std::string& path) {
 
 void finish_single(const Options& options, Single& single) {
     single.verify();
-    if (!options.quiet) std::printf("seed %llu, %llu steps: %s\n", static_cast<unsigned long long>(options.single.seed),
-                                    static_cast<unsigned long long>(options.steps), single.summary().c_str());
+    if (!options.quiet)
+        std::printf("seed %llu, %llu steps: %s\n", static_cast<unsigned long long>(options.single.seed),
+                    static_cast<unsigned long long>(options.steps), single.summary().c_str());
 }
 
 int run_single(Options options) {
@@ -53,7 +54,8 @@ struct Totals {
 
 /// What everybody did, once everybody has said it.
 Totals sum(const Table& table, const Totals& mine) {
-    publish_text(table.dir + "/total." + std::to_string(table.me), std::string(reinterpret_cast<const char*>(&mine), sizeof mine));
+    publish_text(table.dir + "/total." + std::to_string(table.me),
+                 std::string(reinterpret_cast<const char*>(&mine), sizeof mine));
     meet(table.dir, "done", table.me, table.players, table.patience_s);
     Totals all;
     for (unsigned i = 0; i < table.players; i++) {
@@ -94,8 +96,8 @@ int run_shared(Options options) {
     tokens.finish(all.moves, all.made);
     finish_single(options, single);
     if (!options.quiet)
-        std::printf("player %u: %llu turns of the chain, %llu tokens taken, %llu times alone; everybody: %llu, %llu, %llu\n", table.me,
-                    static_cast<unsigned long long>(chain.turns()), static_cast<unsigned long long>(tokens.moves()),
+        std::printf("player %u: %llu turns of the chain, %llu tokens taken, %llu times alone; everybody: %llu, %llu, %llu\n",
+                    table.me, static_cast<unsigned long long>(chain.turns()), static_cast<unsigned long long>(tokens.moves()),
                     static_cast<unsigned long long>(tokens.made()), static_cast<unsigned long long>(all.turns),
                     static_cast<unsigned long long>(all.moves), static_cast<unsigned long long>(all.made));
     return done;
@@ -105,7 +107,8 @@ void add_common(CLI::App& app, Options& options) {
     app.add_option("DIR", options.single.dir, "Where; a directory seedN is made there")->required();
     app.add_option("--seed", options.single.seed, "Which run")->capture_default_str();
     app.add_option("--steps", options.steps, "How many")->capture_default_str();
-    app.add_option("--without", options.without, "Steps that the file system does not have: " + CLI::detail::join(Single::step_names()))
+    app.add_option("--without", options.without,
+                   "Steps that the file system does not have: " + CLI::detail::join(Single::step_names()))
         ->delimiter(',');
     app.add_option("--xattr-prefix", options.single.xattr_prefix, "Name space of extended attributes")->capture_default_str();
     app.add_option("--far", options.single.far, "Offsets are below this")->capture_default_str();
@@ -132,7 +135,8 @@ int run(int argc, char** argv) {
     }
     const std::vector<std::string> known = Single::step_names();
     for (const std::string& name : options.without)
-        if (std::find(known.begin(), known.end(), name) == known.end() && name != "noreplace") fail("no such step: " + name, usage);
+        if (std::find(known.begin(), known.end(), name) == known.end() && name != "noreplace")
+            fail("no such step: " + name, usage);
     options.single.without = {options.without.begin(), options.without.end()};
     set_context("again with --seed " + std::to_string(options.single.seed) + " --steps " + std::to_string(options.steps));
     return single->parsed() ? run_single(options) : run_shared(options);

@@ -74,7 +74,8 @@ std::optional<std::uint64_t> Bytes::first_data(std::uint64_t from) const {
 
 unsigned Inode::links() const {
     if (kind != Kind::directory) return names;
-    const auto below = std::count_if(entries.begin(), entries.end(), [](const auto& e) { return e.second->kind == Kind::directory; });
+    const auto below = std::count_if(entries.begin(), entries.end(),
+                                     [](const auto& e) { return e.second->kind == Kind::directory; });
     return 2 + static_cast<unsigned>(below);
 }
 

@@ -50,17 +50,39 @@ Single::Single(SingleOptions options) : options_(std::move(options)), random_(op
 
 const std::vector<Single::Step>& Single::steps() {
     static const std::vector<Step> all{
-        {"create", 8, &Single::create},          {"mkdir", 5, &Single::make_directory}, {"symlink", 3, &Single::make_symlink},
-        {"link", 4, &Single::make_link},         {"unlink", 6, &Single::unlink_name},   {"rmdir", 3, &Single::remove_directory},
-        {"rename", 8, &Single::rename_name},     {"exchange", 3, &Single::exchange},    {"open", 8, &Single::open_name},
-        {"readlink", 2, &Single::read_link},     {"stat", 6, &Single::stat_name},       {"readdir", 3, &Single::list_directory},
-        {"rm-all", 1, &Single::empty_directory}, {"chmod", 2, &Single::change_mode},    {"chown", 2, &Single::change_owner},
-        {"utimens", 2, &Single::set_time},       {"setxattr", 3, &Single::set_xattr},   {"getxattr", 2, &Single::read_xattrs},
-        {"read", 10, &Single::read},             {"write", 14, &Single::write},         {"append", 5, &Single::append},
-        {"truncate", 6, &Single::truncate},      {"punch", 4, &Single::punch},          {"fallocate", 3, &Single::allocate},
-        {"mmap-read", 6, &Single::map_read},     {"mmap-write", 8, &Single::map_write}, {"mmap-private", 3, &Single::map_private},
-        {"mmap-behind", 2, &Single::map_behind}, {"window", 10, &Single::use_window},   {"seek-data", 2, &Single::seek_data},
-        {"copy", 2, &Single::copy},              {"fsync", 1, &Single::sync},           {"close", 4, &Single::close_one},
+        {"create", 8, &Single::create},
+        {"mkdir", 5, &Single::make_directory},
+        {"symlink", 3, &Single::make_symlink},
+        {"link", 4, &Single::make_link},
+        {"unlink", 6, &Single::unlink_name},
+        {"rmdir", 3, &Single::remove_directory},
+        {"rename", 8, &Single::rename_name},
+        {"exchange", 3, &Single::exchange},
+        {"open", 8, &Single::open_name},
+        {"readlink", 2, &Single::read_link},
+        {"stat", 6, &Single::stat_name},
+        {"readdir", 3, &Single::list_directory},
+        {"rm-all", 1, &Single::empty_directory},
+        {"chmod", 2, &Single::change_mode},
+        {"chown", 2, &Single::change_owner},
+        {"utimens", 2, &Single::set_time},
+        {"setxattr", 3, &Single::set_xattr},
+        {"getxattr", 2, &Single::read_xattrs},
+        {"read", 10, &Single::read},
+        {"write", 14, &Single::write},
+        {"append", 5, &Single::append},
+        {"truncate", 6, &Single::truncate},
+        {"punch", 4, &Single::punch},
+        {"fallocate", 3, &Single::allocate},
+        {"mmap-read", 6, &Single::map_read},
+        {"mmap-write", 8, &Single::map_write},
+        {"mmap-private", 3, &Single::map_private},
+        {"mmap-behind", 2, &Single::map_behind},
+        {"window", 10, &Single::use_window},
+        {"seek-data", 2, &Single::seek_data},
+        {"copy", 2, &Single::copy},
+        {"fsync", 1, &Single::sync},
+        {"close", 4, &Single::close_one},
         {"fstat", 4, &Single::stat_open},
     };
     return all;
@@ -99,7 +121,8 @@ void Single::say(const std::string& what) {
 }
 
 void Single::wrong(const std::string& what) {
-    std::string text = "seed " + std::to_string(options_.seed) + ", step " + std::to_string(step_) + ", " + options_.dir + ": " + what;
+    std::string text = "seed " + std::to_string(options_.seed) + ", step " + std::to_string(step_) + ", " + options_.dir +
+                       ": " + what;
     for (const std::string& line : trace_) text += "\n  " + line;
     fail(text);
 }
@@ -147,7 +170,8 @@ Single::Handle* Single::handle() {
 
 void Single::compare_stat(const Inode& inode, const struct stat& st) {
     const auto differs = [&](const char* what, std::uint64_t actual, std::uint64_t expected) {
-        if (actual != expected) wrong(std::string(what) + " is " + std::to_string(actual) + ", not " + std::to_string(expected));
+        if (actual != expected)
+            wrong(std::string(what) + " is " + std::to_string(actual) + ", not " + std::to_string(expected));
     };
     differs("the type", st.st_mode & S_IFMT, format_of(inode.kind));
     differs("the inode's number", st.st_ino, inode.number == 0 ? st.st_ino : inode.number);
@@ -165,7 +189,8 @@ void Single::compare_stat(const Inode& inode, const struct stat& st) {
 void Single::compare_bytes(const std::string& expected, const std::string& actual, std::uint64_t offset) {
     if (actual == expected) return;
     if (actual.size() != expected.size())
-        wrong(std::to_string(actual.size()) + " bytes at " + std::to_string(offset) + ", not " + std::to_string(expected.size()));
+        wrong(std::to_string(actual.size()) + " bytes at " + std::to_string(offset) + ", not " +
+              std::to_string(expected.size()));
     std::size_t at = 0, bytes = 0;
     while (actual[at] == expected[at]) at++;
     for (std::size_t i = at; i < actual.size(); i++) bytes += actual[i] != expected[i];

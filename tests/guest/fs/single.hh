@@ -16,7 +16,7 @@
 namespace krg::guest {
 
 struct SingleOptions {
-    std::string dir;                ///< exists and is empty
+    std::string dir;  ///< exists and is empty
     std::uint64_t seed = 1;
     std::set<std::string> without;  ///< steps that the file system does not have, by name
     std::string xattr_prefix = "user.";

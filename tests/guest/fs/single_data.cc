@@ -27,7 +27,8 @@ void on_bus_error(int) { siglongjmp(after_fault, 1); }
 
 /// Whether reading this byte gives SIGBUS.
 bool faults(const char* at) {
-    struct sigaction action {}, before {};
+    struct sigaction action {
+    }, before{};
     action.sa_handler = on_bus_error;
     sigaction(SIGBUS, &action, &before);
     volatile bool fault = true;
@@ -43,7 +44,8 @@ bool faults(const char* at) {
 class Mapping {
 public:
     Mapping(int fd, std::uint64_t offset, std::size_t length, int flags)
-        : at_(mmap(nullptr, length, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset))), length_(length) {}
+        : at_(mmap(nullptr, length, PROT_READ | PROT_WRITE, flags, fd, static_cast<off_t>(offset))),
+          length_(length) {}
     ~Mapping() {
         if (*this) munmap(at_, length_);
     }
@@ -66,7 +68,8 @@ std::string where(std::uint64_t offset, std::uint64_t length) {
 void Single::read() {
     const Handle* h = handle();
     if (!h) return;
-    const std::uint64_t at = random_.chance(70) ? random_.below(h->inode->bytes.size() + 1) : offset(), n = random_.below(20000) + 1;
+    const std::uint64_t at = random_.chance(70) ? random_.below(h->inode->bytes.size() + 1) : offset(),
+                        n = random_.below(20000) + 1;
     say("pread" + where(at, n));
     std::string bytes(n, '?');
     const ssize_t got = pread(h->fd.get(), bytes.data(), n, static_cast<off_t>(at));
@@ -234,25 +237,29 @@ void Single::seek_data() {
     const auto first = from < size ? h->inode->bytes.first_data(from) : std::nullopt;
     if (error && (error != ENXIO || first)) wrong("SEEK_DATA: " + error_name(error));
     if (!error && from >= size) wrong("SEEK_DATA finds something behind the end");
-    if (!error && (at < static_cast<off_t>(from) || at >= static_cast<off_t>(size))) wrong("SEEK_DATA finds " + std::to_string(at));
+    if (!error && (at < static_cast<off_t>(from) || at >= static_cast<off_t>(size)))
+        wrong("SEEK_DATA finds " + std::to_string(at));
     if (!error && first && static_cast<std::uint64_t>(at) > *first)
         wrong("SEEK_DATA finds " + std::to_string(at) + ", there is data at " + std::to_string(*first));
     const off_t hole = lseek(h->fd.get(), static_cast<off_t>(from), SEEK_HOLE);
-    if (from < size && (hole < static_cast<off_t>(from) || hole > static_cast<off_t>(size))) wrong("SEEK_HOLE finds " + std::to_string(hole));
+    if (from < size && (hole < static_cast<off_t>(from) || hole > static_cast<off_t>(size)))
+        wrong("SEEK_HOLE finds " + std::to_string(hole));
 }
 
 void Single::copy() {
     const Handle* from = handle();
     const Handle* to = handle();
     if (!from || !to || from->inode == to->inode || to->append) return;
-    const std::uint64_t at = random_.below(from->inode->bytes.size() + 1), n = random_.below(9000) + 1, into = random_.below(options_.bytes);
+    const std::uint64_t at = random_.below(from->inode->bytes.size() + 1), n = random_.below(9000) + 1,
+                        into = random_.below(options_.bytes);
     say("sendfile" + where(at, n) + " to " + std::to_string(into));
     off_t in = static_cast<off_t>(at);
     if (lseek(to->fd.get(), static_cast<off_t>(into), SEEK_SET) < 0) wrong("lseek: " + error_name(errno));
     const ssize_t sent = sendfile(to->fd.get(), from->fd.get(), &in, n);
     same(0, sent);
     const std::string bytes = from->inode->bytes.read(at, n);
-    if (static_cast<std::size_t>(sent) > bytes.size() || (sent == 0 && !bytes.empty())) wrong("sendfile sent " + std::to_string(sent) + " bytes");
+    if (static_cast<std::size_t>(sent) > bytes.size() || (sent == 0 && !bytes.empty()))
+        wrong("sendfile sent " + std::to_string(sent) + " bytes");
     if (sent == 0) return;
     to->inode->bytes.write(into, bytes.substr(0, static_cast<std::size_t>(sent)));
     to->inode->mtime.reset();

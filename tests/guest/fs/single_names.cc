@@ -47,7 +47,8 @@ void Single::make_symlink() {
     if (kind == 1) target = "n" + std::to_string(random_.below(8));
     if (kind == 2) target = "d" + std::to_string(random_.below(4));
     if (kind == 3) target = std::string(random_.below(3000) + 1, 'x');
-    if (target.size() > 255) target = target.substr(0, 200) + "/" + std::string(200, 'y') + "/" + std::string(random_.below(200) + 1, 'z');
+    if (target.size() > 255)
+        target = target.substr(0, 200) + "/" + std::string(200, 'y') + "/" + std::string(random_.below(200) + 1, 'z');
     say("symlink " + target.substr(0, 20) + " " + path);
     const int expected = model_.symlink(target, path);
     same(expected, symlink(target.c_str(), full(path).c_str()));
@@ -62,7 +63,8 @@ void Single::make_link() {
 
 void Single::unlink_name() {
     const bool full_house = model_.paths(Kind::file).size() > most_names;
-    const std::string path = random_.chance(70) || full_house ? existing(random_.chance(80) ? Kind::file : Kind::link) : any_path();
+    const std::string path = random_.chance(70) || full_house ? existing(random_.chance(80) ? Kind::file : Kind::link)
+                                                              : any_path();
     say("unlink " + path);
     const int expected = model_.unlink(path);
     same(expected, unlink(full(path).c_str()));
@@ -210,7 +212,8 @@ void Single::set_xattr() {
     say("setxattr " + path + " " + name + " flags " + std::to_string(flag));
     if (!expected && flag == XATTR_CREATE && there) expected = EEXIST;
     if (!expected && flag == XATTR_REPLACE && !there) expected = ENODATA;
-    if (same(expected, lsetxattr(full(path).c_str(), name.c_str(), value.data(), value.size(), flag))) inode->xattrs[name] = value;
+    if (same(expected, lsetxattr(full(path).c_str(), name.c_str(), value.data(), value.size(), flag)))
+        inode->xattrs[name] = value;
 }
 
 void Single::read_xattrs() {

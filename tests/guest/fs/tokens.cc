@@ -72,7 +72,8 @@ void Tokens::move() {
     std::memcpy(&seen, bytes.data(), sizeof seen);
     if (seen.number != t) fail(token(t) + " is token " + std::to_string(seen.number));
     for (unsigned i = 0; i < slots; i++)
-        if (access((slot(i) + "/" + token(t)).c_str(), F_OK) == 0) fail("I hold " + token(t) + ", and it is in slot " + std::to_string(i));
+        if (access((slot(i) + "/" + token(t)).c_str(), F_OK) == 0)
+            fail("I hold " + token(t) + ", and it is in slot " + std::to_string(i));
     count(hand, random_.chance(50));
     // Sometimes through a second name, which is there for a moment beside the first.
     if (random_.chance(25)) {
@@ -128,7 +129,8 @@ void Tokens::finish(std::uint64_t moves_of_all, std::uint64_t made_by_all) {
         closedir(dir);
     }
     if (seen.size() != tokens) fail("there are " + std::to_string(seen.size()) + " tokens, not " + std::to_string(tokens));
-    if (taken != moves_of_all) fail("tokens were taken " + std::to_string(moves_of_all) + " times, they say " + std::to_string(taken));
+    if (taken != moves_of_all)
+        fail("tokens were taken " + std::to_string(moves_of_all) + " times, they say " + std::to_string(taken));
     Count made{};
     std::memcpy(&made, read_text(table_.dir + "/made").data(), sizeof made);
     if (made.taken != made_by_all)

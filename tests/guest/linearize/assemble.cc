@@ -21,8 +21,8 @@ using Key = std::pair<std::uint32_t, std::uint64_t>;  ///< word and value
 /// What is known of one node, and how much of it is part of the history.
 struct Node {
     const Log* log = nullptr;
-    std::uint64_t kept = 0;                       ///< operations below
-    std::map<std::uint64_t, Planned> late;        ///< writes it did not log, by index
+    std::uint64_t kept = 0;                 ///< operations below
+    std::map<std::uint64_t, Planned> late;  ///< writes it did not log, by index
     std::set<std::uint64_t> late_seen;
 };
 
@@ -47,7 +47,13 @@ private:
 };
 
 Event Assembly::event(const Log& log, const Record& record) const {
-    Event event{log.setup.me, record.index, record.word, std::nullopt, std::nullopt, record.begin + log.clock_low, record.end + log.clock_high};
+    Event event{log.setup.me,
+                record.index,
+                record.word,
+                std::nullopt,
+                std::nullopt,
+                record.begin + log.clock_low,
+                record.end + log.clock_high};
     if (record.action != Action::store) event.read = record.seen;
     if (record.action == Action::store || (record.action == Action::exchange && record.done)) event.written = record.value;
     if (record.action == Action::add) event.written = record.seen + 1;
@@ -68,7 +74,8 @@ bool Assembly::is_sound(std::string& error) const {
                     " operations, and is not said to have crashed";
     }
     if (!clocks && !no_clocks) error = "some logs say what the clock was, some do not";
-    if (nodes_.size() != first.players) error = std::to_string(nodes_.size()) + " logs of " + std::to_string(first.players) + " players";
+    if (nodes_.size() != first.players)
+        error = std::to_string(nodes_.size()) + " logs of " + std::to_string(first.players) + " players";
     return error.empty();
 }
 
@@ -152,8 +159,10 @@ void Assembly::add_unlogged(History& history) {
             begin = std::min(begin, log.records.empty() ? -never : log.records.back().end + log.clock_low);
         }
         for (const std::uint64_t value : values)
-            if (possible-- > 0) history.push_back({process++, 0, word, value - 1, value, begin, never});
-            else return;
+            if (possible-- > 0)
+                history.push_back({process++, 0, word, value - 1, value, begin, never});
+            else
+                return;
     }
 }
 
@@ -175,7 +184,8 @@ Assembled Assembly::run() {
         }
         const std::int64_t begin = node.log->records.empty() ? -never : node.log->records.back().end + node.log->clock_low;
         for (const std::uint64_t index : node.late_seen)
-            result.history.push_back({id, index, node.late.at(index).word, std::nullopt, node.late.at(index).value, begin, never});
+            result.history.push_back(
+                {id, index, node.late.at(index).word, std::nullopt, node.late.at(index).value, begin, never});
     }
     add_unlogged(result.history);
     for (const Event& e : result.history)

@@ -130,7 +130,8 @@ TEST(Assemble, AWriteThatWasNotLoggedIsKnownFromThePlan) {
     const Planned next = plan(dead.setup, index);
     ASSERT_NE(next.value, 0U) << "another seed is needed";
     EXPECT_EQ(judge({dead, Writer(1).at(100).load(next.word, next.value).whole()}, {0}), Outcome::correct);
-    EXPECT_EQ(judge({dead, Writer(1).at(100).load(next.word, next.value).at(200).load(next.word, 0).whole()}, {0}), Outcome::violated);
+    EXPECT_EQ(judge({dead, Writer(1).at(100).load(next.word, next.value).at(200).load(next.word, 0).whole()}, {0}),
+              Outcome::violated);
     EXPECT_EQ(judge({dead, Writer(1).at(100).load(next.word, next.value + 1000).whole()}, {0}), Outcome::violated);
 }
 

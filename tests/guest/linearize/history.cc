@@ -47,7 +47,8 @@ History shrink(History history) {
         bool smaller = false;
         for (std::size_t at = 0; at < history.size();) {
             History without(history.begin(), history.begin() + static_cast<std::ptrdiff_t>(at));
-            without.insert(without.end(), history.begin() + static_cast<std::ptrdiff_t>(std::min(at + piece, history.size())), history.end());
+            without.insert(without.end(), history.begin() + static_cast<std::ptrdiff_t>(std::min(at + piece, history.size())),
+                           history.end());
             without = closed(std::move(without));
             if (judge(without, small_search_steps) == Outcome::violated) {
                 history = std::move(without);
@@ -67,7 +68,8 @@ History alone(const History& history) {
     for (const Event& event : history)
         if (event.written) written.emplace(event.word, *event.written);
     for (const Event& event : history)
-        if (event.read && *event.read != 0 && (written.count({event.word, *event.read}) == 0 || event.read == event.written)) return {event};
+        if (event.read && *event.read != 0 && (written.count({event.word, *event.read}) == 0 || event.read == event.written))
+            return {event};
     return {};
 }
 
@@ -85,14 +87,15 @@ Verdict check_history(const History& history) {
 
 std::string to_text(const Event& event) {
     char text[200];
-    int n = std::snprintf(text, sizeof text, "node %u, operation %" PRIu64 ", word %u:", event.process, event.index, event.word);
+    int n = std::snprintf(text, sizeof text, "node %u, operation %" PRIu64 ", word %u:", event.process, event.index,
+                          event.word);
     const auto add = [&](const char* what, std::uint64_t value) {
         n += std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), " %s %#" PRIx64, what, value);
     };
     if (event.read) add("read", *event.read);
     if (event.written) add("wrote", *event.written);
-    std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), "  between %.6f and %.6f ms", static_cast<double>(event.begin) / 1e6,
-                  static_cast<double>(event.end) / 1e6);
+    std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), "  between %.6f and %.6f ms",
+                  static_cast<double>(event.begin) / 1e6, static_cast<double>(event.end) / 1e6);
     return text;
 }
 

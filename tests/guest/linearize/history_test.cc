@@ -14,23 +14,26 @@ namespace krg::guest {
 
 namespace {
 
-Event load(unsigned process, std::uint64_t index, std::uint32_t word, std::uint64_t value, std::int64_t begin, std::int64_t end) {
+Event load(unsigned process, std::uint64_t index, std::uint32_t word, std::uint64_t value, std::int64_t begin,
+           std::int64_t end) {
     return {process, index, word, value, std::nullopt, begin, end};
 }
 
-Event store(unsigned process, std::uint64_t index, std::uint32_t word, std::uint64_t value, std::int64_t begin, std::int64_t end) {
+Event store(unsigned process, std::uint64_t index, std::uint32_t word, std::uint64_t value, std::int64_t begin,
+            std::int64_t end) {
     return {process, index, word, std::nullopt, value, begin, end};
 }
 
-Event exchange(unsigned process, std::uint64_t index, std::uint32_t word, std::uint64_t from, std::uint64_t to, std::int64_t begin,
-               std::int64_t end) {
+Event exchange(unsigned process, std::uint64_t index, std::uint32_t word, std::uint64_t from, std::uint64_t to,
+               std::int64_t begin, std::int64_t end) {
     return {process, index, word, from, to, begin, end};
 }
 
 Outcome outcome(const History& history) { return check_history(history).outcome; }
 
 /// Every order, one operation after the other.
-bool some_order(const History& history, std::vector<bool>& done, std::map<std::uint32_t, std::uint64_t>& memory, std::size_t left) {
+bool some_order(const History& history, std::vector<bool>& done, std::map<std::uint32_t, std::uint64_t>& memory,
+                std::size_t left) {
     if (left == 0) return true;
     for (std::size_t i = 0; i < history.size(); i++) {
         const Event& event = history[i];
@@ -38,7 +41,8 @@ bool some_order(const History& history, std::vector<bool>& done, std::map<std::u
         bool first = true;
         for (std::size_t j = 0; j < history.size(); j++)
             if (!done[j] && j != i)
-                first = first && history[j].end >= event.begin && !(history[j].process == event.process && history[j].index < event.index);
+                first = first && history[j].end >= event.begin &&
+                        !(history[j].process == event.process && history[j].index < event.index);
         if (!first) continue;
         const std::uint64_t before = memory[event.word];
         done[i] = true;
@@ -68,7 +72,8 @@ History by_chance(Random& random) {
         std::int64_t now = static_cast<std::int64_t>(random.below(20));
         for (std::uint64_t i = 0; i < 1 + random.below(9 / processes + 1); i++) {
             const std::int64_t end = now + static_cast<std::int64_t>(random.below(10));
-            Event event{p, i, static_cast<std::uint32_t>(random.below(words)), std::nullopt, std::nullopt, now - width, end + width};
+            Event event{p,           i,          static_cast<std::uint32_t>(random.below(words)), std::nullopt, std::nullopt,
+                        now - width, end + width};
             if (random.chance(50)) values[event.word].push_back(*(event.written = fresh++));
             if (!event.written || random.chance(25)) event.read = 0;
             history.push_back(event);
@@ -107,14 +112,15 @@ TEST(History, NobodySeesAWordGoBack) {
 }
 
 TEST(History, TwoSeeTwoWritesInTheSameOrder) {
-    const History history{store(0, 0, 1, 10, 0, 100),  store(1, 0, 1, 20, 0, 100), load(2, 0, 1, 10, 0, 100),
-                          load(2, 1, 1, 20, 0, 100),   load(3, 0, 1, 20, 0, 100),  load(3, 1, 1, 10, 0, 100)};
+    const History history{store(0, 0, 1, 10, 0, 100), store(1, 0, 1, 20, 0, 100), load(2, 0, 1, 10, 0, 100),
+                          load(2, 1, 1, 20, 0, 100),  load(3, 0, 1, 20, 0, 100),  load(3, 1, 1, 10, 0, 100)};
     EXPECT_EQ(outcome(history), Outcome::violated);
 }
 
 // Store buffers: each stores, and does not see the other's.
 TEST(History, DekkersTwoWordsAreWrongWithoutAClockToo) {
-    const History history{store(0, 0, 1, 10, 0, 100), load(0, 1, 2, 0, 0, 100), store(1, 0, 2, 20, 0, 100), load(1, 1, 1, 0, 0, 100)};
+    const History history{store(0, 0, 1, 10, 0, 100), load(0, 1, 2, 0, 0, 100), store(1, 0, 2, 20, 0, 100),
+                          load(1, 1, 1, 0, 0, 100)};
     const Verdict verdict = check_history(history);
     EXPECT_EQ(verdict.outcome, Outcome::violated);
     EXPECT_EQ(verdict.part.size(), 4U);
@@ -127,7 +133,8 @@ TEST(History, IndependentReadersOfIndependentWritersAgree) {
 }
 
 TEST(History, WhatIsSeenBringsWhatWasBefore) {
-    const History history{store(0, 0, 1, 10, 0, 100), store(0, 1, 2, 20, 0, 100), load(1, 0, 2, 20, 0, 100), load(1, 1, 1, 0, 0, 100)};
+    const History history{store(0, 0, 1, 10, 0, 100), store(0, 1, 2, 20, 0, 100), load(1, 0, 2, 20, 0, 100),
+                          load(1, 1, 1, 0, 0, 100)};
     EXPECT_EQ(outcome(history), Outcome::violated);
 }
 
@@ -137,7 +144,8 @@ TEST(History, ExchangesFollowEachOther) {
 }
 
 TEST(History, TwoExchangesOfOneValueLoseOne) {
-    const Verdict verdict = check_history({exchange(0, 0, 1, 0, 1, 0, 100), exchange(1, 0, 1, 0, 1, 0, 100), load(2, 0, 1, 0, 0, 1)});
+    const Verdict verdict = check_history(
+        {exchange(0, 0, 1, 0, 1, 0, 100), exchange(1, 0, 1, 0, 1, 0, 100), load(2, 0, 1, 0, 0, 1)});
     EXPECT_EQ(verdict.outcome, Outcome::violated);
     EXPECT_EQ(verdict.part.size(), 2U);
     EXPECT_EQ(outcome({exchange(0, 0, 1, 0, 1, 0, 100), exchange(1, 0, 1, 0, 2, 0, 100)}), Outcome::violated);

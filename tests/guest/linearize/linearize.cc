@@ -38,7 +38,8 @@ int check(const CheckOptions& options) {
         fail("only " + std::to_string(all.from_others) + " reads saw what another node wrote: that shows nothing");
     const Verdict verdict = check_history(all.history);
     if (verdict.outcome == Outcome::correct) {
-        std::printf("an order of all %zu operations exists; %llu reads saw another node's write; clocks known to %.3f ms; %llu operations "
+        std::printf("an order of all %zu operations exists; %llu reads saw another node's write; clocks known to %.3f ms; %llu "
+                    "operations "
                     "of crashed nodes left out\n",
                     all.history.size(), static_cast<unsigned long long>(all.from_others), static_cast<double>(width) / 1e6,
                     static_cast<unsigned long long>(all.dropped));
@@ -65,9 +66,12 @@ void add_record(CLI::App& app, RecordOptions& options) {
     app.add_option("--words", setup.words, "In the file")->capture_default_str()->check(CLI::Range(1U, 65536U));
     app.add_option("--pages", setup.pages, "They are spread over")->capture_default_str()->check(CLI::Range(1U, 65536U));
     app.add_option("--sync-every", setup.sync_every, "msync() as every n-th operation")->capture_default_str();
-    app.add_option("--batch", setup.batch, "Operations per write to the log")->capture_default_str()->check(CLI::Range(1U, 1000U));
+    app.add_option("--batch", setup.batch, "Operations per write to the log")
+        ->capture_default_str()
+        ->check(CLI::Range(1U, 1000U));
     app.add_option("--meet", options.meet, "Directory where the players meet before they begin");
-    app.add_option("--clock", options.clock, "Directory whose files have one clock's times on all nodes; none: the nodes have one clock");
+    app.add_option("--clock", options.clock,
+                   "Directory whose files have one clock's times on all nodes; none: the nodes have one clock");
     app.add_option("--tick-us", options.tick_us, "By how much those times may be behind")->capture_default_str();
     app.add_option("--pause-us", options.pause_us, "Longest pause between operations")->capture_default_str();
     app.add_option("--patience", options.patience_s, "Seconds")->capture_default_str();
@@ -85,7 +89,8 @@ int run(int argc, char** argv) {
     CLI::App* to_check = app.add_subcommand("check", "Judge what all players logged");
     to_check->add_option("LOG", checker.logs, "One a player")->required();
     to_check->add_option("--crashed", checker.crashed, "Players whose machine died")->allow_extra_args(false)->delimiter(',');
-    to_check->add_option("--least-shared", checker.least_shared, "So many reads at least must have seen another's write")->capture_default_str();
+    to_check->add_option("--least-shared", checker.least_shared, "So many reads at least must have seen another's write")
+        ->capture_default_str();
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

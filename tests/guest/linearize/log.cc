@@ -23,7 +23,8 @@ Planned plan(const Setup& setup, std::uint64_t index) {
     if (setup.sync_every && index % setup.sync_every == setup.sync_every - 1) return {Action::sync, 0, 0};
     Planned planned;
     // Some words are in great demand.
-    planned.word = static_cast<std::uint32_t>(random.chance(30) ? random.below(std::min<std::uint64_t>(5, setup.words)) : random.below(setup.words));
+    planned.word = static_cast<std::uint32_t>(random.chance(30) ? random.below(std::min<std::uint64_t>(5, setup.words))
+                                                                : random.below(setup.words));
     if (random.chance(45)) return planned;
     const std::uint32_t kind = planned.word % 5;
     planned.action = kind == 0 ? Action::add : kind == 1 ? Action::exchange : Action::store;
@@ -39,15 +40,15 @@ std::uint64_t place_of(const Setup& setup, std::uint32_t word) {
 
 std::string to_line(const Setup& s) {
     std::ostringstream out;
-    out << "krg-linearize 1 " << s.me << ' ' << s.players << ' ' << s.seed << ' ' << s.operations << ' ' << s.words << ' ' << s.pages << ' '
-        << s.sync_every << ' ' << s.batch << '\n';
+    out << "krg-linearize 1 " << s.me << ' ' << s.players << ' ' << s.seed << ' ' << s.operations << ' ' << s.words << ' '
+        << s.pages << ' ' << s.sync_every << ' ' << s.batch << '\n';
     return out.str();
 }
 
 std::string to_line(const Record& r) {
     std::ostringstream out;
-    out << "op " << r.index << ' ' << action_names[static_cast<std::size_t>(r.action)] << ' ' << r.done << ' ' << r.word << ' ' << r.value << ' '
-        << r.seen << ' ' << r.begin << ' ' << r.end << '\n';
+    out << "op " << r.index << ' ' << action_names[static_cast<std::size_t>(r.action)] << ' ' << r.done << ' ' << r.word << ' '
+        << r.value << ' ' << r.seen << ' ' << r.begin << ' ' << r.end << '\n';
     return out.str();
 }
 
@@ -88,7 +89,8 @@ Log parse_log(const std::string& text, std::string& error) {
             in.setstate(std::ios::failbit);
         }
         if (in.fail()) {
-            error = "line " + std::to_string(number) + " cannot be read: " + text.substr(begin, std::min<std::size_t>(end - begin, 100));
+            error = "line " + std::to_string(number) +
+                    " cannot be read: " + text.substr(begin, std::min<std::size_t>(end - begin, 100));
             return log;
         }
     }

@@ -59,9 +59,9 @@ struct Log {
 
 struct Assembled {
     History history;
-    std::string error;               ///< logs that cannot belong together
-    std::uint64_t from_others = 0;   ///< reads of what another node wrote
-    std::uint64_t dropped = 0;       ///< operations of crashed nodes that nobody needs to have happened
+    std::string error;              ///< logs that cannot belong together
+    std::uint64_t from_others = 0;  ///< reads of what another node wrote
+    std::uint64_t dropped = 0;      ///< operations of crashed nodes that nobody needs to have happened
 };
 
 /// Of crashed nodes only what somebody else saw, what they synced, and everything they did before that has to be there.

@@ -27,8 +27,8 @@ public:
 
 private:
     struct Process {
-        std::vector<int> events;                      ///< by index
-        std::vector<std::vector<int>> writes;         ///< by word: places in `events`
+        std::vector<int> events;               ///< by index
+        std::vector<std::vector<int>> writes;  ///< by word: places in `events`
     };
     void number_words();
     bool find_sources();

@@ -45,7 +45,8 @@ std::string measure_clock(const RecordOptions& options) {
         high = std::min(high, theirs + options.tick_us * 1000 - before);
         usleep(static_cast<useconds_t>(random.below(5000)));
     }
-    if (low > high) fail("the clocks cannot be compared: files in " + options.clock + " have times that are older than --tick-us");
+    if (low > high)
+        fail("the clocks cannot be compared: files in " + options.clock + " have times that are older than --tick-us");
     return clock_line(low, high);
 }
 
@@ -87,7 +88,10 @@ Record perform(char* memory, const Setup& setup, std::uint64_t index, std::vecto
         break;
     }
     r.end = own_clock();
-    if (planned.action != Action::sync) last_seen[planned.word] = planned.action == Action::store || (planned.action == Action::exchange && r.done) ? planned.value : r.seen;
+    if (planned.action != Action::sync)
+        last_seen[planned.word] = planned.action == Action::store || (planned.action == Action::exchange && r.done)
+                                      ? planned.value
+                                      : r.seen;
     return r;
 }
 
@@ -103,14 +107,16 @@ void record(const RecordOptions& options) {
     alarm(static_cast<unsigned>(options.patience_s));
     const Fd file = open_file(options.file, O_RDWR | O_CREAT);
     const std::size_t length = setup.pages * 4096UL;
-    void* at = options.no_truncate ? mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0) : map_file(file.get(), length);
+    void* at = options.no_truncate ? mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0)
+                                   : map_file(file.get(), length);
     if (at == MAP_FAILED) fail_errno("mmap");
     char* memory = static_cast<char*>(at);
     Writer log(options.log);
     log.add(to_line(setup));
     if (!options.clock.empty()) log.add(measure_clock(options));
     log.flush();
-    if (!options.meet.empty()) meet(options.meet, "record" + std::to_string(setup.seed), setup.me, setup.players, options.patience_s);
+    if (!options.meet.empty())
+        meet(options.meet, "record" + std::to_string(setup.seed), setup.me, setup.players, options.patience_s);
     std::vector<std::uint64_t> last_seen(setup.words);
     Random random(mix(setup.seed, 77 + setup.me));
     for (std::uint64_t i = 0; i < setup.operations; i++) {

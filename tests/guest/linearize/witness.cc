@@ -33,10 +33,10 @@ private:
 
     const Order& order_;
     std::uint64_t budget_;
-    std::vector<int> missing_;        ///< of each event: how many must come first
-    std::vector<int> readers_;        ///< of each event: how many have not read its value yet
-    std::map<std::uint32_t, int> last_;          ///< by word: whose value it has
-    std::map<std::uint32_t, int> first_readers_; ///< by word: how many have not read the zeros yet
+    std::vector<int> missing_;                    ///< of each event: how many must come first
+    std::vector<int> readers_;                    ///< of each event: how many have not read its value yet
+    std::map<std::uint32_t, int> last_;           ///< by word: whose value it has
+    std::map<std::uint32_t, int> first_readers_;  ///< by word: how many have not read the zeros yet
     std::vector<int> ready_;
     std::vector<std::pair<int, int>> trail_;  ///< what was done, and who had written the word before
     std::uint64_t state_ = 0;                 ///< changes with what was done and with what every word has
@@ -71,7 +71,8 @@ void Search::perform(int event) {
     if (e.read) (last == nobody ? first_readers_.at(e.word) : readers_[static_cast<std::size_t>(last)])--;
     state_ ^= mix(static_cast<std::uint64_t>(event), 1);
     if (e.written) {
-        state_ ^= mix(e.word, mix(static_cast<std::uint64_t>(last), 2)) ^ mix(e.word, mix(static_cast<std::uint64_t>(event), 2));
+        state_ ^= mix(e.word, mix(static_cast<std::uint64_t>(last), 2)) ^
+                  mix(e.word, mix(static_cast<std::uint64_t>(event), 2));
         last = event;
     }
     ready_.erase(std::find(ready_.begin(), ready_.end(), event));
@@ -88,7 +89,8 @@ void Search::undo_to(std::size_t length) {
             if (missing_[static_cast<std::size_t>(next)]++ == 0) ready_.erase(std::find(ready_.begin(), ready_.end(), next));
         ready_.push_back(event);
         if (e.written) {
-            state_ ^= mix(e.word, mix(static_cast<std::uint64_t>(before), 2)) ^ mix(e.word, mix(static_cast<std::uint64_t>(event), 2));
+            state_ ^= mix(e.word, mix(static_cast<std::uint64_t>(before), 2)) ^
+                      mix(e.word, mix(static_cast<std::uint64_t>(event), 2));
             last_.at(e.word) = before;
         }
         state_ ^= mix(static_cast<std::uint64_t>(event), 1);
@@ -111,7 +113,9 @@ std::vector<int> Search::possible_writes() const {
     for (int event : ready_) {
         const int last = last_.at(at(event).word);
         const auto first = first_readers_.find(at(event).word);
-        const int waiting = last != nobody ? readers_[static_cast<std::size_t>(last)] : first == first_readers_.end() ? 0 : first->second;
+        const int waiting = last != nobody                  ? readers_[static_cast<std::size_t>(last)]
+                            : first == first_readers_.end() ? 0
+                                                            : first->second;
         if (is_right(event) && waiting == (at(event).read ? 1 : 0)) all.push_back(event);
     }
     std::sort(all.begin(), all.end(), [&](int a, int b) { return std::pair(at(a).end, a) > std::pair(at(b).end, b); });
