@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// test_allocfail: on the debug kernel, allocations fail on purpose while the module loads, a node creates, joins and leaves a
+// test_allocfail: on the debug kernel, allocations fail on purpose while the module loads, a node joins and leaves a
 // cluster, and the module unloads. Each time: an error or success, never a splat, never a leak, and everything works again
-// afterwards.
+// afterwards. Loading and unloading: every allocation of the call once, from the first to the last (fail_nth.cc), shared out
+// among the nodes. Joining and leaving happen in many threads on two nodes: there allocations fail at random.
 #include "steps.hh"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <fmt/format.h>
+#include <future>
 #include <sstream>
 
 namespace krg::cluster_test {
@@ -14,7 +18,10 @@ namespace krg::cluster_test {
 namespace {
 
 constexpr int nth_max = 4000;
+constexpr int nth_at_once = 25;
 constexpr int enomem = 12;
+constexpr std::chrono::seconds say_every{10};
+constexpr const char* module_copy = "/run/kerrighed.ko";
 
 // Faults hit the tasks that ask for them; the log of each would drown the log checker.
 constexpr const char* prepare =
@@ -30,34 +37,93 @@ void require_done(Test& test, int node, const std::string& script, const std::st
     test.report.require(result.done(), sentence, result.evidence());
 }
 
-// One shell loop in the guest: N = 1, 2, 3... until N is more than there are allocations. Prints `N ERRNO INJECTED` lines.
-void scenario_load(Test& test) {
-    require_done(test, 1, prepare, "fault injection is set up");
-    const std::string script = fmt::format(R"(
-n=1; failed=0
-cp {1} /run/kerrighed.ko || exit 9
-while [ $n -le {0} ]; do
-	set -- $(krg-fail-nth load /run/kerrighed.ko $n) || exit 9
-	[ $# = 2 ] || exit 9
-	if [ $1 = 0 ]; then rmmod kerrighed || exit 8; else failed=$((failed + 1)); [ $1 = {2} ] || echo "errno $1 at $n"; fi
-	[ $2 = 1 ] || break
-	n=$((n + 1))
-done
-echo "total $n $failed"
-)",
-                                           nth_max, module_file(test), enomem);
-    ProcessResult result = test.cluster.shell(1, script, 400);
-    test.report.require(result.done(), "loading, with every single allocation failing once, ends with an error or works",
-                        result.evidence());
-    test.report.note("allocations, of them such that loading failed: " + result.out);
-    std::istringstream last(result.out.substr(std::min(result.out.size(), result.out.find("total") + 5)));
+/// What one node, or all of them, saw of a range of N.
+struct Seen {
     int allocations = 0, failed = 0;
-    last >> allocations >> failed;
-    test.report.check(last && failed > 5 && allocations > failed && allocations < nth_max,
-                      "and allocations really failed, to the last one", result.out);
-    test.report.check(result.out.find("errno") == std::string::npos, "the error is always ENOMEM", result.out);
-    require_done(test, 1, "insmod " + module_file(test), "afterwards the module loads");
-    require_done(test, 1, "rmmod kerrighed", "and unloads");
+    std::string other_errors, broken;  ///< calls that failed with anything but ENOMEM; what kept the test from being done
+    bool end = false;                  ///< more than there are allocations
+
+    void add(const Seen& more) {
+        allocations += more.allocations;
+        failed += more.failed;
+        other_errors += more.other_errors;
+        broken += more.broken;
+        end = end || more.end;
+    }
+};
+
+Seen read_seen(const ProcessResult& result, int wanted) {
+    Seen seen;
+    std::istringstream lines(result.out);
+    int nth = 0, error = 0, reached = 0, got = 0;
+    while (lines >> nth >> error >> reached) {
+        ++got;
+        if (reached == 0) {
+            seen.end = true;
+            break;
+        }
+        ++seen.allocations;
+        if (error != 0) ++seen.failed;
+        if (error != 0 && error != enomem) seen.other_errors += fmt::format("errno {} at allocation {}\n", error, nth);
+    }
+    if (!result.done() || (!seen.end && got != wanted)) seen.broken = result.evidence();
+    return seen;
+}
+
+/// Every N once, each by one of the nodes; they take ranges until one has seen the end.
+Seen fail_each(Test& test, const std::string& verb, const NodeIds& nodes) {
+    std::atomic<int> next{1}, done{0};
+    std::atomic<bool> over{false};
+    auto work = [&](int node) {
+        Seen seen;
+        while (!over && seen.broken.empty()) {
+            const int from = next.fetch_add(nth_at_once);
+            if (from > nth_max) break;
+            const std::string script = fmt::format("krg-fail-nth {} {} kerrighed {} {}", verb, module_copy, from,
+                                                   from + nth_at_once - 1);
+            seen.add(read_seen(test.cluster.shell(node, script, 60), nth_at_once));
+            done += nth_at_once;
+            if (seen.end || !seen.broken.empty()) over = true;
+        }
+        return seen;
+    };
+    std::vector<std::future<Seen>> workers;
+    for (int node : nodes) workers.push_back(std::async(std::launch::async, work, node));
+    Seen all;
+    for (auto& worker : workers) {
+        while (worker.wait_for(say_every) != std::future_status::ready)
+            test.report.note(fmt::format("{}: {} allocations have failed", verb, done.load()));
+        all.add(worker.get());
+    }
+    return all;
+}
+
+void check_seen(Test& test, const Seen& seen, const std::string& what) {
+    test.report.require(seen.broken.empty(), fmt::format("{}, with every single allocation failing once, ends", what),
+                        seen.broken);
+    test.report.note(fmt::format("{}: {} allocations, the call failed for {}", what, seen.allocations, seen.failed));
+    test.report.check(seen.end && seen.allocations > 0, fmt::format("{}: to the last allocation", what),
+                      fmt::format("{} of at most {}", seen.allocations, nth_max));
+    test.report.check(seen.other_errors.empty(), fmt::format("{}: the error is always ENOMEM", what), seen.other_errors);
+}
+
+void scenario_load(Test& test) {
+    const NodeIds nodes = running(test);
+    for (int node : nodes)
+        require_done(test, node, fmt::format("{}; cp {} {}", prepare, module_file(test), module_copy),
+                     fmt::format("fault injection is set up on node {}", node));
+    const Seen load = fail_each(test, "load", nodes);
+    check_seen(test, load, "loading");
+    test.report.check(load.failed > 5 && load.allocations > load.failed, "some are needed to load, some are not",
+                      fmt::format("{} of {}", load.failed, load.allocations));
+    // Too few to share: nobody would see the end of another's range.
+    const Seen unload = fail_each(test, "unload", {*nodes.begin()});
+    check_seen(test, unload, "unloading");
+    test.report.check(unload.failed == 0, "unloading needs none of its allocations", fmt::format("{} needed", unload.failed));
+    for (int node : nodes) {
+        require_done(test, node, "insmod " + module_file(test), fmt::format("afterwards the module loads on node {}", node));
+        require_done(test, node, "rmmod kerrighed", fmt::format("and unloads on node {}", node));
+    }
 }
 
 void set_probability(Test& test, const NodeIds& nodes, int percent) {
@@ -70,33 +136,43 @@ void set_probability(Test& test, const NodeIds& nodes, int percent) {
             fmt::format("node {}: {} % of the allocations of marked tasks fail", node, percent));
 }
 
-// The kernel threads do most of the work of a join: they are marked too, as often as new ones appear.
-constexpr const char* mark_threads = "for comm in /proc/[0-9]*/comm; do case $(cat $comm 2>/dev/null) in krg*|kworker/*krg*) "
-                                     "echo 1 >${comm%/comm}/make-it-fail 2>/dev/null ;; esac; "
-                                     "done; true";
+// What does the work: the threads there are, and through kthreadd all that will be. Workers also start modprobe when the
+// kernel asks for a module; it would inherit the mark, and a 9p client whose clunk fails leaves the server with a file number
+// in use: every later open may get EINVAL. So the kernel starts none.
+constexpr const char* mark_threads =
+    "for comm in /proc/[0-9]*/comm; do read -r name <$comm 2>/dev/null; case $name in krg_*|kthreadd|kworker/u*) "
+    "echo 1 >${comm%/comm}/make-it-fail 2>/dev/null ;; esac; done; true";
 
+// And krgadm, only while its requests are carried out: with faults it could hardly be started.
 ProcessResult marked(Test& test, int node, const std::string& command) {
-    const std::string script = fmt::format("{}; sh -c 'echo 1 >/proc/self/make-it-fail; exec timeout 30 krgadm {}'",
-                                           mark_threads, command);
+    const std::string script = fmt::format("{}; exec env LD_PRELOAD={}/build/host/lib/libkrg-fail-send.so timeout 30 krgadm {}",
+                                           mark_threads, test.options.top, command);
     return test.cluster.shell(node, script, 60);
+}
+
+std::string outcome(const ProcessResult& result) {
+    std::string why = last_lines(result.err, 1);
+    while (!why.empty() && why.back() == '\n') why.pop_back();
+    return result.done() ? "worked" : fmt::format("exit status {} ({})", result.status, why);
 }
 
 void scenario_life(Test& test) {
     const NodeIds nodes = running(test);
     for (int node : nodes) {
         require_done(test, node, prepare, fmt::format("fault injection is set up on node {}", node));
-        require_done(test, node, "modprobe tipc && insmod " + module_file(test),
+        require_done(test, node, "modprobe tipc && echo >/proc/sys/kernel/modprobe && insmod " + module_file(test),
                      fmt::format("the module loads on node {}", node));
     }
     ProcessResult create = test.cluster.krgadm(1, {"cluster", "create"});
     test.report.require(create.done(), "node 1 creates a cluster", create.evidence());
     int worked = 0, refused = 0;
     for (int round = 1; round <= test.options.rounds; ++round) {
-        set_probability(test, nodes, 3);
+        set_probability(test, nodes, 1 + round % 3);
         ProcessResult join = marked(test, 2, "cluster join --wait=20");
         ProcessResult leave = marked(test, 2, "cluster leave --wait=20");
         set_probability(test, nodes, 0);
         join.done() ? ++worked : ++refused;
+        test.report.note(fmt::format("round {}: join {}, leave {}", round, outcome(join), outcome(leave)));
         test.report.check(!join.timed_out && !leave.timed_out, fmt::format("round {}: join and leave end under faults", round),
                           join.evidence() + leave.evidence());
         std::string missing = wait_until("node 2 can be brought in", test.cluster.limit(60), [&] {
@@ -134,7 +210,7 @@ int main(int argc, char** argv) {
     defaults.allowed_splats = {"out of memory", "call trace"};
     DriverOptions options = read_options(argc, argv, std::move(defaults));
     const std::vector<Scenario> scenarios{
-        {"load", "every allocation of loading fails once", scenario_load},
+        {"load", "every allocation of loading and unloading fails once", scenario_load},
         {"life", "allocations fail at random while a node joins and leaves", scenario_life},
     };
     ClusterOptions cluster = cluster_for(options, "allocfail");
