@@ -112,7 +112,11 @@ void Engine::invalidations_over(Entry& e) {
         e.was_pinned = false;
         continue_transaction(e);  // asks those again who could not
     } else if (e.was_pinned) {
-        if (e.source && !e.sharers.has(e.source) && !e.retained.has(e.source)) e.frozen.add(e.source);
+        if (e.source && !e.sharers.has(e.source) && !e.retained.has(e.source)) {
+            e.frozen.add(e.source);
+            // Others have dropped theirs already; nobody writes, so its copy is as good as any.
+            if (copies(e) < copies_needed(e.policy)) e.retained.add(e.source);
+        }
         need_repair(e);
         refuse(e, Errno::busy);
     } else if (e.current.type == Type::get) {

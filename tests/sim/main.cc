@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <random>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "tests/sim/membership/exhaustive.hh"
 #include "tests/sim/membership/scale.hh"
 #include "tests/sim/membership/suite.hh"
+#include "tests/sim/run/corpus.hh"
 
 using namespace krg::sim;
 
@@ -83,30 +83,6 @@ void explain(const Cli& cli, const RunOptions& options, const std::string& rule)
     });
 }
 
-struct CorpusLine {
-    std::string file, text, comment;
-};
-
-std::vector<CorpusLine> read_corpus(const std::string& folder) {
-    std::vector<CorpusLine> lines;
-    std::vector<std::filesystem::path> files;
-    if (std::filesystem::is_directory(folder))
-        for (const auto& entry : std::filesystem::directory_iterator(folder))
-            if (entry.path().extension() == ".seeds") files.push_back(entry.path());
-    std::sort(files.begin(), files.end());
-    for (const auto& path : files) {
-        std::ifstream in(path);
-        for (std::string line; std::getline(in, line);) {
-            const auto hash = line.find('#');
-            std::string text = line.substr(0, hash);
-            text.erase(text.find_last_not_of(" \t") + 1);
-            if (!text.empty())
-                lines.push_back({path.filename().string(), text, hash == std::string::npos ? "" : line.substr(hash + 1)});
-        }
-    }
-    return lines;
-}
-
 /// The options that select a run: shared by the command line and the lines of the corpus.
 void add_run_options(CLI::App& app, Cli& cli) {
     app.add_option("--seed", cli.seed, "replay this seed and print what happens");
@@ -147,7 +123,7 @@ bool finish_setup(Cli& cli, std::string& why) {
 /// Replays every past failure. Returns how many fail again.
 u64 run_corpus(const Cli& cli, int& status, u64& count) {
     u64 failed = 0;
-    for (const CorpusLine& line : read_corpus(cli.corpus)) {
+    for (const CorpusLine& line : read_corpus(cli.corpus, "membership.seeds")) {
         Cli past;
         CLI::App parser;
         add_run_options(parser, past);

@@ -9,6 +9,7 @@
 
 #include "tests/sim/dsm/exhaustive.hh"
 #include "tests/sim/dsm/suite.hh"
+#include "tests/sim/run/corpus.hh"
 
 namespace krg::sim::dsm {
 
@@ -25,6 +26,7 @@ int exit_for(const std::string& rule) {
 struct Cli {
     u64 seeds = 0, seed = 0, first = 1, failures = 1, shrink_runs = 2000;
     unsigned jobs = 2;
+    std::string corpus = KRG_SIM_CORPUS;
     bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false, shorten = false;
 };
 
@@ -83,8 +85,35 @@ int replay(const Cli& cli) {
     return row.failed ? exit_for(row.rule) : exit_ok;
 }
 
+/// Replays every past failure. Returns how many fail again.
+u64 run_corpus(const Cli& cli, int& status, u64& count) {
+    u64 failed = 0;
+    for (const CorpusLine& line : read_corpus(cli.corpus, "dsm.seeds")) {
+        constexpr const char* option = "--seed ";
+        const u64 seed = line.text.starts_with(option) ? std::strtoull(line.text.c_str() + 7, nullptr, 10) : 0;
+        if (seed == 0) {
+            fmt::print("corpus {}: {}: not understood\n", line.file, line.text);
+            status = exit_usage;
+            failed++;
+            continue;
+        }
+        count++;
+        const OneRun row = run_guarded(60, [&] { return one_run(seed, false); });
+        if (!row.failed) continue;
+        failed++;
+        status = exit_for(row.rule);
+        fmt::print("FAILED corpus {}: {} (#{}): {} {}\n  replay: krg-sim dsm --seed {}\n", line.file, line.text, line.comment,
+                   row.rule, row.text, seed);
+    }
+    return failed;
+}
+
 int batch(Cli& cli) {
     const auto began = std::chrono::steady_clock::now();
+    int status = exit_ok;
+    u64 corpus_runs = 0;
+    const u64 corpus_failed = run_corpus(cli, status, corpus_runs);
+    fmt::print("corpus: {} past failures replayed, {} failed\n", corpus_runs, corpus_failed);
     if (cli.fresh) cli.first = std::random_device{}();
     BatchOptions options;
     options.first = cli.first;
@@ -96,7 +125,6 @@ int batch(Cli& cli) {
     BatchTotals totals;
     const auto failures = run_batch(
         options, [&](u64 seed) { return one_run(seed, cli.verify || seed % 50 == 0); }, totals);
-    int status = exit_ok;
     for (const BatchFailure& failure : failures) {
         fmt::print("FAILED seed {}: {} {}\n  replay: krg-sim dsm --seed {}\n", failure.seed, failure.rule, failure.text,
                    failure.seed);
@@ -110,8 +138,9 @@ int batch(Cli& cli) {
     fmt::print("seeds {}-{}, {}.{:01} s of real time on {} processes\n{}\n", cli.first, cli.first + cli.seeds - 1, took / 1000,
                took % 1000 / 100, cli.jobs, totals_line(failures.size(), totals));
     if (cli.summary)
-        fmt::print("{} passed, {} failed\n", runs_of(totals) - std::min<u64>(failures.size(), runs_of(totals)),
-                   failures.size());
+        fmt::print("{} passed, {} failed\n",
+                   corpus_runs + runs_of(totals) - std::min(corpus_failed + failures.size(), corpus_runs + runs_of(totals)),
+                   corpus_failed + failures.size());
     return status;
 }
 
@@ -121,13 +150,14 @@ int command_line(int argc, char** argv) {
     CLI::App app{"Deterministic simulation of the coherence engine in a small world. One seed is one run, bit for bit."};
     app.name("krg-sim dsm");
     Cli cli;
-    app.add_option("--seeds", cli.seeds, "run so many seeds");
+    app.add_option("--seeds", cli.seeds, "run so many seeds, after the past failures");
     app.add_option("--seed", cli.seed, "replay this seed and print what happens");
     app.add_option("--first", cli.first, "the first of them (default 1)");
     app.add_flag("--fresh", cli.fresh, "begin at a random seed");
     app.add_option("--jobs", cli.jobs, "processes (default 2)");
     app.add_option("--failures", cli.failures, "stop after so many failures (default 1)");
     app.add_option("--shrink-runs", cli.shrink_runs, "runs the shrinker may try (default 2000)");
+    app.add_option("--corpus", cli.corpus, "folder of past failures");
     app.add_flag("--no-shrink", cli.no_shrink, "print a failing run as it is");
     app.add_flag("--shorten", cli.shorten, "with --seed: print the shortest run found that breaks the same rule");
     app.add_flag("--quiet", cli.quiet, "with --seed: only the totals");

@@ -54,7 +54,7 @@ struct Scenario {
     std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3
 };
 
-constexpr Op R = Op::read, U = Op::update;
+constexpr Op R = Op::read, U = Op::update, P = Op::punch;
 
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all = {
@@ -74,6 +74,9 @@ const std::vector<Scenario>& scenarios() {
          2,
          1,
          {{{U, 0}, {U, 1}}, {{R, 1}}, {}}},
+        {"hole", "a writer, a hole by another node, a reader, k = 2, no crash", 1, 2, 0, {{{U, 0}}, {{P, 0}}, {{R, 0}}}},
+        {"hole-crash", "a writer, a hole by another node, k = 2, any node may crash", 1, 2, 1, {{{U, 0}}, {{P, 0}}, {}}},
+        {"hole-volatile-crash", "the same, volatile, the hole's node reads", 1, 1, 1, {{{U, 0}}, {{P, 0}, {R, 0}}, {}}},
     };
     return all;
 }
@@ -170,7 +173,9 @@ void Explorer::search() {
         const Program& p = world_.edge(n).at().program[0];
         if (p.script_at < setup_.script[n][0].size()) {
             const auto& step = setup_.script[n][0][p.script_at];
-            const Move m{MoveKind::begin, static_cast<u8>(n), 0, static_cast<u8>(step.op), step.object};
+            const Move m = step.op == Op::punch
+                               ? Move{MoveKind::punch, static_cast<u8>(n), step.object, 0, step.object}
+                               : Move{MoveKind::begin, static_cast<u8>(n), 0, static_cast<u8>(step.op), step.object};
             if (world_.enabled(m)) moves.push_back(m);
         }
     }
