@@ -26,6 +26,8 @@ host=(g++ cmake ninja-build pkg-config libgcrypt20-dev libnl-3-dev libnl-genl-3-
 fuzz=(clang libclang-rt-14-dev)
 # virtual clusters
 cluster=(qemu-system-x86 busybox-static e2fsprogs iproute2 procps kmod util-linux cpio curl xz-utils zstd)
+# programs that tests run on the hadsm file system
+programs=(sqlite3 git tar diffutils python3-minimal)
 # guests that run systemd (vcluster up --systemd). By itself: it would become process 1 of a machine that has another
 systemd=(systemd systemd-sysv)
 # the debug kernel, built from Debian's own source
@@ -36,7 +38,7 @@ lint=(clang-format clang-tidy sparse shellcheck mandoc git)
 dkms=(dkms)
 }
 
-groups="build build612 host fuzz cluster systemd debug lint dkms"
+groups="build build612 host fuzz cluster programs systemd debug lint dkms"
 default_groups=(build host)
 
 usage() { echo "usage: tests/deps.sh [--list] [GROUP...]   groups: $groups" >&2; exit 2; }

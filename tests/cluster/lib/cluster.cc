@@ -87,6 +87,8 @@ void Cluster::up() {
                                      options_.kernel,
                                      "--links",
                                      std::to_string(options_.links),
+                                     "--cpus",
+                                     std::to_string(options_.cpus),
                                      "--mem",
                                      std::to_string(options_.memory_mb),
                                      "--timeout",

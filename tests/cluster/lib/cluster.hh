@@ -23,7 +23,8 @@ struct ClusterOptions {
     std::string top;   ///< of the source tree
     std::string name;  ///< of the virtual cluster
     std::string kernel = "6.1";
-    int nodes = 3, links = 1, memory_mb = 0;  ///< memory 0: what the kernel needs
+    int nodes = 3, links = 1, cpus = 1;
+    int memory_mb = 0;  ///< 0: what the kernel needs
     bool load = true;
     bool build = true;    ///< what the guests need, first
     double patience = 1;  ///< every time limit is multiplied by it
