@@ -170,6 +170,32 @@ TEST_F(NamesDamage, what_names_and_inodes_say_must_agree) {
     EXPECT_EQ(node.rmdir(root, "dir", ino), -EUCLEAN) << "a file that is called a directory";
 }
 
+TEST_F(NamesDamage, lengths_that_lead_out_of_a_page_are_damage) {
+    u8 type;
+    std::string value;
+    auto& names_page = page<DirPage>(root, 0);
+    Entry& entry = entry_at(names_page, chain_start);
+    const u8 len = entry.len;
+    entry.len = 200;
+    EXPECT_EQ(node.lookup(root, "file", ino, type), -EUCLEAN) << "a name longer than its entry";
+    entry.len = len;
+    const u16 bytes = entry.bytes;
+    for (const u32 wrong : {0u, 8u, bytes + 4u, 4088u, 0xfff8u}) {
+        entry.bytes = static_cast<u16>(wrong);
+        EXPECT_EQ(node.lookup(root, "file", ino, type), -EUCLEAN) << "the next entry at " << wrong;
+    }
+    entry.bytes = bytes;
+    const u16 xattrs = record(file).xattr_len;
+    for (const u32 wrong : {xattrs + 1u, xattrs - 1u, 1u, 3841u, 0xffffu}) {
+        record(file).xattr_len = static_cast<u16>(wrong);
+        EXPECT_EQ(node.getxattr(file, "user.a", value), -EUCLEAN) << wrong << " bytes of attributes";
+    }
+    record(file).xattr_len = xattrs;
+    record(symlink).target_len = 3841;
+    record(symlink).size = 3841;
+    EXPECT_EQ(node.readlink(symlink, value), -EUCLEAN);
+}
+
 TEST_F(NamesDamage, parents_in_a_circle_are_damage) {
     const u64 a = node.mkdir(root, "a"), b = node.mkdir(a, "b");
     record(a).parent = b;

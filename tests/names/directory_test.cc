@@ -204,6 +204,21 @@ TEST_F(NamesDirectory, a_directory_whose_old_names_are_gone_is_read_in_short_ste
     EXPECT_THAT(fsck(disk), testing::IsEmpty());
 }
 
+TEST_F(NamesDirectory, a_reader_whose_page_went_goes_on_at_the_next_one) {
+    std::vector<std::string> child, next;
+    each_name_for_hash(dir, 0x10000000, 200, [&](const std::string& name) { child.push_back(name), add(name); });
+    each_name_for_hash(dir, 0x20000000, 200, [&](const std::string& name) { next.push_back(name), add(name); });
+    EXPECT_EQ(pages(), 4u) << "the hashes part in the first page, which is full";
+    u64 cookie = 0;
+    EXPECT_EQ(read(cookie, 170, 1).size(), 170u);
+    EXPECT_EQ(read(cookie, 20, 1).size(), 20u) << "in the middle of a child";
+    for (u32 i = 170; i < 200; i++) drop(child[i]);
+    auto rest = read(cookie, 7);
+    std::sort(rest.begin(), rest.end());
+    std::sort(next.begin(), next.end());
+    EXPECT_EQ(rest, next);
+}
+
 TEST_F(NamesDirectory, any_cookie_is_an_answer) {
     for (u32 i = 0; i < 1000; i++) add(fmt::format("{}", i));
     std::mt19937_64 random(4);

@@ -3,6 +3,7 @@
 // Attributes, promises to append, extended attributes, users: what concerns one inode.
 #include "tests/names/disk.hh"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -182,6 +183,16 @@ TEST_F(NamesInode, extended_attributes_have_limits) {
     EXPECT_EQ(disk.run(1, [&](const auto& io) { return krg_names_getxattr(&io, ino, "a", 1, nullptr, 0); }), 3835);
     EXPECT_EQ(disk.run(1, [&](const auto& io) { return krg_names_listxattr(&io, ino, few, 1); }), -ERANGE);
     EXPECT_EQ(disk.run(1, [&](const auto& io) { return krg_names_listxattr(&io, ino, nullptr, 0); }), 2);
+}
+
+TEST_F(NamesInode, nothing_is_left_of_an_attribute_that_was_removed) {
+    const u64 ino = node.file(root, "f");
+    ASSERT_EQ(node.setxattr(ino, "a", "secret", 0), 0);
+    ASSERT_EQ(node.setxattr(ino, "b", "b", 0), 0);
+    ASSERT_EQ(node.removexattr(ino, "a"), 0);
+    ASSERT_EQ(node.removexattr(ino, "b"), 0);
+    const auto& bytes = disk.page(KRG_NAMES_INODES, ino & 0xffffffff).bytes;
+    EXPECT_EQ(std::count(bytes.begin() + 256, bytes.end(), 0), 3840);
 }
 
 TEST_F(NamesInode, a_target_and_attributes_share_the_page) {

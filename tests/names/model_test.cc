@@ -66,7 +66,8 @@ private:
         return some[pick(static_cast<u32>(some.size()))];
     }
     u64 pick_dir() { return chance(3) ? KRG_NAMES_ROOT : pick_ino(!chance(40)); }
-    u64 pick_any() { return pick_ino(chance(3)); }
+    /// Often what an operation was about just now.
+    u64 pick_any() { return last_ && chance(3) ? last_ : pick_ino(chance(3)); }
     std::string pick_name() {
         const u32 n = pick(names_);
         // The length follows from the number; some are the longest there are.
@@ -79,6 +80,16 @@ private:
         auto it = d->names.begin();
         std::advance(it, pick(static_cast<u32>(d->names.size())));
         return it->first;
+    }
+
+    /// A directory in @dir; else any name.
+    std::string pick_subdir(u64 dir) {
+        const ModelInode* d = model_.find(dir);
+        std::vector<std::string> some;
+        if (d && d->is_dir())
+            for (const auto& [name, ino] : d->names)
+                if (model_.find(ino)->is_dir()) some.push_back(name);
+        return some.empty() ? pick_old_name(dir) : some[pick(static_cast<u32>(some.size()))];
     }
 
     void one() {
@@ -170,7 +181,9 @@ private:
 
     void rename() {
         const u64 dir = pick_dir(), to = chance(2) ? dir : pick_dir();
-        const std::string name = pick_old_name(dir), new_name = chance(2) ? pick_old_name(to) : pick_name();
+        const bool dirs = chance(3);
+        const std::string name = dirs ? pick_subdir(dir) : pick_old_name(dir);
+        const std::string new_name = dirs ? pick_subdir(to) : chance(2) ? pick_old_name(to) : pick_name();
         const u32 flags = pick(8) < 5 ? pick(3) : pick(4);
         Node n = any_node();
         u64 expected_ino = 0, replaced = 0;
@@ -316,6 +329,7 @@ private:
 
     /// What the engine says of an inode is what the model says.
     void check(u64 ino) {
+        last_ = ino;
         krg_names_attr a{};
         const ModelInode* i = model_.find(ino);
         ASSERT_EQ(any_node().getattr(ino, a), i ? 0 : -ESTALE);
@@ -405,6 +419,7 @@ private:
     }
 
     std::mt19937_64 random_;
+    u64 last_ = 0;
     u32 steps_, step_ = 0, names_ = 0, dirs_most_ = 0, nodes_ = 1, dirs_ = 0;
     Disk disk_;
     Model model_;
