@@ -179,6 +179,10 @@ TEST_F(NamesDamage, lengths_that_lead_out_of_a_page_are_damage) {
     entry.len = 200;
     EXPECT_EQ(node.lookup(root, "file", ino, type), -EUCLEAN) << "a name longer than its entry";
     entry.len = len;
+    ASSERT_EQ(node.link(file, below, "abcdefgh"), 0);
+    ASSERT_EQ(node.link(file, below, "x"), 0);
+    entry_at(page<DirPage>(below, 0), chain_start).len = 9;
+    EXPECT_EQ(node.lookup(below, "x", ino, type), -EUCLEAN) << "by a byte, which is the next entry's";
     const u16 bytes = entry.bytes;
     for (const u32 wrong : {0u, 8u, bytes + 4u, 4088u, 0xfff8u}) {
         entry.bytes = static_cast<u16>(wrong);
