@@ -45,7 +45,7 @@ void check_names(Test& test, const std::string& dir) {
     holds(test, 1, at("mkdir -p x/y/z && echo deep >x/y/z/w"), "makes directories");
     holds(test, 3, at("mv x/y v && cat v/z/w && ls x | wc -l"), "moves one", "deep\n0");
     fails(test, 2, at("mv v v/z"), "subdirectory of itself", "cannot move a directory into itself");
-    holds(test, 1, at("cd v/z && ls ../.. | tr '\\n' ' '"), "finds the way up", "a v x");
+    holds(test, 1, at("cd v/z && ls ../.. | xargs"), "finds the way up", "a v x");
 }
 
 void check_many_names(Test& test, const std::string& dir) {
