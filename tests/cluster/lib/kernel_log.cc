@@ -36,7 +36,9 @@ constexpr std::array patterns{
     LogPattern{R"(list_(add|del) corruption)", "list corruption"},
     LogPattern{R"(ODEBUG: )", "object life"},
     LogPattern{R"(kmemleak: .* new suspected memory leak)", "kmemleak"},
-    LogPattern{R"(kmemleak: (Memory pool empty|Cannot allocate|Automatic memory scanning thread ended))", "kmemleak"},
+    LogPattern{R"(kmemleak: (Memory pool empty|Cannot allocate a kmemleak_object|Automatic memory scanning thread ended))",
+               "kmemleak"},
+    LogPattern{R"(kmemleak: Cannot allocate a scan area)", "kmemleak scan area"},
     LogPattern{R"(page allocation failure|Out of memory)", "out of memory"},
     LogPattern{R"(Bad page|bad page|slab .*(corrupt|Poison|Objects remaining)|Objects remaining in)", "memory corruption"},
     LogPattern{R"(unregister_netdevice: waiting for)", "leaked network device"},
@@ -94,7 +96,9 @@ std::vector<LogFinding> find_splats(const std::string& log, const std::vector<st
 }
 
 std::vector<std::string> find_leaks(const std::string& report) {
-    static const std::regex ours(R"(\[(kerrighed|krg_\w+|hadsm)\]|\b0xffffffffc[0-9a-f]{7}\b)");
+    // Addresses without a name: a module that is gone. Modules lie from 0xffffffffc0000000 on, or from 0xffffffffa0000000
+    // when the kernel is not relocated at random, as the debug kernel.
+    static const std::regex ours(R"(\[(kerrighed|krg_\w+|hadsm)\]|\b0xffffffff[a-f][0-9a-f]{7}\b)");
     std::vector<std::string> leaks;
     std::string object;
     auto close = [&] {

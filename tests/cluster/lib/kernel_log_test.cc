@@ -60,6 +60,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Sample{"list_del corruption. prev->next should be ffff888, but was dead", "list corruption"},
                     Sample{"ODEBUG: free active (active state 0) object type: timer_list hint: x", "object life"},
                     Sample{"kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)", "kmemleak"},
+                    Sample{"kmemleak: Cannot allocate a kmemleak_object structure", "kmemleak"},
+                    Sample{"kmemleak: Cannot allocate a scan area, scanning the full object", "kmemleak scan area"},
                     Sample{"krg-rpc: page allocation failure: order:4, mode:0x40cc0(GFP_KERNEL|__GFP_COMP)", "out of memory"},
                     Sample{"BUG kmalloc-64 (Tainted: G OE): Objects remaining in kmalloc-64 on __kmem_cache_shutdown()",
                            "memory corruption"},
@@ -98,6 +100,10 @@ TEST(Kmemleak, OnlyOurObjectsCount) {
     EXPECT_TRUE(find_leaks(foreign).empty());
     EXPECT_EQ(find_leaks(foreign + ours).size(), 1U);
     EXPECT_EQ(find_leaks(ours + foreign + gone).size(), 2U);
+    const std::string gone_at_fixed_place =
+        "unreferenced object 0xff110000063d3e00 (size 64):\n  comm \"insmod\", pid 99, jiffies 42949 (age 30.1s)\n"
+        "  backtrace:\n    [<00000000f5ad5d4b>] 0xffffffffa009e000\n";
+    EXPECT_EQ(find_leaks(foreign + gone_at_fixed_place).size(), 1U);
 }
 
 }  // namespace
