@@ -124,6 +124,14 @@ TEST_F(Commands, a_join_that_takes_too_long_is_given_up) {
     EXPECT_NE(world->err.str().find("krgadm: joining cluster blue: 2 s\n"), std::string::npos);
 }
 
+TEST_F(Commands, a_join_that_went_on_keeps_its_links) {
+    EXPECT_NE(run(out + "> cluster-join\n" + refusal("cluster-get", ENOMEM, "") + serving, {"cluster", "join", "--wait=10"}),
+              0);
+    EXPECT_FALSE(world->machine.tipc.bearers.empty());
+    EXPECT_NE(run(out + "> cluster-join\n" + refusal("cluster-get", ENOMEM, ""), {"cluster", "join", "--wait=10"}), 0);
+    EXPECT_FALSE(world->machine.tipc.bearers.empty());
+}
+
 TEST_F(Commands, users_without_rights_get_exit_code_4_before_anything_is_looked_at) {
     for (const char* verb : {"join", "create", "start"}) {
         run(serving, {"--version"});

@@ -59,13 +59,25 @@ void configure_tipc(Context& context, const Config& config, const Bytes& key) {
     Tipc(context.system).configure({config.name, key, config.links, config.link_tolerance_ms});
 }
 
-/** Runs @ask; when it throws, takes TIPC down again. */
+/** Is this node in no cluster, nor on its way into one? When the kernel cannot be asked: no. */
+bool surely_out(Context& context) {
+    try {
+        const std::uint32_t state = context.client().cluster().state;
+        return state == KRG_NODE_STATE_OUT || state == KRG_NODE_STATE_FAILED;
+    } catch (const NoFamily&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+/** Runs @ask; when it throws, takes TIPC down again, unless the node is in a cluster by now: it would lose its links. */
 template<typename Ask>
 void with_tipc_undo(Context& context, Ask ask) {
     try {
         ask();
     } catch (...) {
-        Tipc(context.system).unconfigure();
+        if (surely_out(context)) Tipc(context.system).unconfigure();
         throw;
     }
 }
@@ -162,8 +174,10 @@ void join_and_wait(Context& context, const Config& config, Seconds wait) {
                        [&] { return joined(context, what); });
         } catch (const Error& error) {
             // Left alone, the kernel would go on asking without bearers.
-            if (error.code() == Exit::timed_out && context.client().cluster().state == KRG_NODE_STATE_JOINING)
+            if (error.code() == Exit::timed_out && context.client().cluster().state == KRG_NODE_STATE_JOINING) {
                 context.client().leave();
+                Tipc(context.system).unconfigure();
+            }
             throw;
         }
     });
