@@ -16,9 +16,7 @@ constexpr int e_nolck = -37;
 [[nodiscard]] bool same_owner(const krg_names_lock& a, const krg_names_lock& b) {
     return a.node == b.node && a.life == b.life && a.owner == b.owner;
 }
-[[nodiscard]] bool overlap(const krg_names_lock& a, const krg_names_lock& b) {
-    return a.start <= b.last && b.start <= a.last;
-}
+[[nodiscard]] bool overlap(const krg_names_lock& a, const krg_names_lock& b) { return a.start <= b.last && b.start <= a.last; }
 /// Overlapping, or side by side.
 [[nodiscard]] bool touch(const krg_names_lock& a, const krg_names_lock& b) {
     return overlap(a, b) || (a.last != ~0ull && a.last + 1 == b.start) || (b.last != ~0ull && b.last + 1 == a.start);

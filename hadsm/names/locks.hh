@@ -26,7 +26,8 @@ static_assert(sizeof(krg_names_lock) == 48 && sizeof(LockPage) == page_bytes);
            (l.kind == KRG_NAMES_POSIX || l.kind == KRG_NAMES_FLOCK);
 }
 [[nodiscard]] inline bool valid_lock_table(const LockPage& p) {
-    if (p.head.magic != lock_magic || p.head.version != format_version || p.head.zero || p.spare || !is_zero(p.zero)) return false;
+    if (p.head.magic != lock_magic || p.head.version != format_version || p.head.zero || p.spare || !is_zero(p.zero))
+        return false;
     if (p.pages > lock_pages_max) return false;
     for (const krg_names_lock& l : p.lock)
         if (l.node && (!sane_lock(l) || l.type == KRG_NAMES_UNLOCK)) return false;
@@ -35,7 +36,8 @@ static_assert(sizeof(krg_names_lock) == 48 && sizeof(LockPage) == page_bytes);
 /// As the page @index of the container of locks.
 [[nodiscard]] inline bool valid_locks(const LockPage& p, u64 index) {
     const bool first = index >> 32 == 0;
-    return index >> 32 < lock_pages_max && valid_lock_table(p) && slot_of(p.ino) == static_cast<u32>(index) && first == (p.pages != 0);
+    return index >> 32 < lock_pages_max && valid_lock_table(p) && slot_of(p.ino) == static_cast<u32>(index) &&
+           first == (p.pages != 0);
 }
 
 }  // namespace krg::names

@@ -94,8 +94,8 @@ void scenario_refused(Test& test) {
     }
     const std::string dir = volatile_dir;
     for (const std::string& command :
-         {"dd if=/dev/zero of=" + dir + "/d bs=4096 count=1 oflag=direct", "echo abc >" + dir + "/e; fallocate -c -l 4096 " + dir + "/e",
-          "mount -o remount,replicas=3 " + dir}) {
+         {"dd if=/dev/zero of=" + dir + "/d bs=4096 count=1 oflag=direct",
+          "echo abc >" + dir + "/e; fallocate -c -l 4096 " + dir + "/e", "mount -o remount,replicas=3 " + dir}) {
         ProcessResult result = test.cluster.shell(1, command);
         test.report.check(!result.done() && !result.err.empty(), fmt::format("refused: {}", command), result.evidence());
     }
