@@ -193,6 +193,21 @@ int hadsm_domain_name(struct hadsm_domain *d, const char *name, u32 replicas)
 	return err;
 }
 
+/* The domain's reference to @s goes, if it still has one. */
+static void store_erase(struct hadsm_store *s)
+{
+	struct hadsm_domain *d = s->domain;
+	bool erased;
+
+	mutex_lock(&d->lock);
+	erased = xa_load(&d->stores, s->container) == s;
+	if (erased)
+		xa_erase(&d->stores, s->container);
+	mutex_unlock(&d->lock);
+	if (erased)
+		hadsm_store_put(s);
+}
+
 /* Everything the engine still has, and whoever waits for it. */
 static void domain_stop_engine(struct hadsm_domain *d)
 {
@@ -220,7 +235,7 @@ static void domain_stop_engine(struct hadsm_domain *d)
 void hadsm_domain_stop(struct hadsm_domain *d)
 {
 	struct hadsm_store *s;
-	unsigned long i;
+	unsigned long at = 0;
 
 	lockdep_assert_held(&hadsm_domains_mutex);
 	list_del_init(&d->list);
@@ -230,9 +245,9 @@ void hadsm_domain_stop(struct hadsm_domain *d)
 	cancel_work_sync(&d->edge_work);
 	cancel_delayed_work_sync(&d->letter_work);
 	cancel_delayed_work_sync(&d->pin_work);
-	xa_for_each(&d->stores, i, s) {
+	while ((s = hadsm_store_next(d, &at))) {
 		truncate_inode_pages(s->inode->i_mapping, 0);
-		xa_erase(&d->stores, i);
+		store_erase(s);
 		hadsm_store_put(s);
 	}
 	hadsm_domain_put(d);
@@ -339,6 +354,34 @@ struct hadsm_store *hadsm_store_get(struct hadsm_domain *d, u64 container)
 	s = store_ref(d, container);
 	mutex_unlock(&d->lock);
 	return s ?: store_add(d, container);
+}
+
+struct hadsm_store *hadsm_store_next(struct hadsm_domain *d, unsigned long *at)
+{
+	struct hadsm_store *s;
+
+	if (*at == ULONG_MAX)	/* no container has this number */
+		return NULL;
+	mutex_lock(&d->lock);
+	s = xa_find(&d->stores, at, ULONG_MAX, XA_PRESENT);
+	if (s)
+		kref_get(&s->ref);
+	mutex_unlock(&d->lock);
+	if (s)
+		(*at)++;
+	return s;
+}
+
+void hadsm_stores_trim(struct hadsm_domain *d)
+{
+	unsigned long at = 1UL << 32;	/* below are records */
+	struct hadsm_store *s;
+
+	while ((s = hadsm_store_next(d, &at))) {
+		hadsm_store_forget(s);
+		hadsm_store_put(s);
+		cond_resched();
+	}
 }
 
 void hadsm_store_forget(struct hadsm_store *s)

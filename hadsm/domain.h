@@ -155,6 +155,10 @@ struct hadsm_store *hadsm_store_get(struct hadsm_domain *d, u64 container);
 /** ... or NULL; no reference, under domain.lock. */
 struct hadsm_store *hadsm_store_find(struct hadsm_domain *d, u64 container);
 void hadsm_store_put(struct hadsm_store *s);
+/** The next store from container *@at on, with a reference; NULL: no more. *@at is where to go on. */
+struct hadsm_store *hadsm_store_next(struct hadsm_domain *d, unsigned long *at);
+/** Forgets the stores of files and directories that nobody uses and nothing of is here. */
+void hadsm_stores_trim(struct hadsm_domain *d);
 /** The container is gone, or nothing of it is here: the domain need not remember it. */
 void hadsm_store_forget(struct hadsm_store *s);
 /** Nobody maps any page of @s any more; faults that had been allowed are over. */

@@ -17,9 +17,9 @@
 #include "domain.h"
 #include "names/names.h"
 
-/* The page of @object with its lock, or NULL. */
+/* The page of @object with its lock and its store with a reference, or NULL. */
 static struct folio *edge_folio(struct hadsm_domain *d, const struct krg_dsm_object *object,
-				struct address_space **mapping)
+				struct hadsm_store **store)
 {
 	struct hadsm_store *s;
 	struct folio *folio;
@@ -31,43 +31,52 @@ static struct folio *edge_folio(struct hadsm_domain *d, const struct krg_dsm_obj
 	mutex_unlock(&d->lock);
 	if (!s)
 		return NULL;
-	*mapping = s->inode->i_mapping;
-	folio = filemap_lock_folio(*mapping, object->index);
-	hadsm_store_put(s);	/* the domain has one as long as it runs this */
-	return IS_ERR(folio) ? NULL : folio;
+	folio = filemap_lock_folio(s->inode->i_mapping, object->index);
+	if (IS_ERR_OR_NULL(folio)) {
+		hadsm_store_put(s);
+		return NULL;
+	}
+	*store = s;
+	return folio;
+}
+
+static void edge_folio_put(struct folio *folio, struct hadsm_store *s)
+{
+	folio_unlock(folio);
+	folio_put(folio);
+	hadsm_store_put(s);
 }
 
 static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object)
 {
-	struct address_space *mapping;
-	struct folio *folio = edge_folio(d, object, &mapping);
+	struct hadsm_store *s;
+	struct folio *folio = edge_folio(d, object, &s);
 
 	if (!folio)
 		return -EIO;
 	folio_clear_checked(folio);
 	folio_mkclean(folio);
-	folio_unlock(folio);
-	folio_put(folio);
+	edge_folio_put(folio, s);
 	return 0;
 }
 
 static int edge_invalidate(struct hadsm_domain *d, const struct krg_dsm_object *object, u64 *handle)
 {
-	struct address_space *mapping;
-	struct folio *folio = edge_folio(d, object, &mapping);
+	struct hadsm_store *s;
+	struct folio *folio = edge_folio(d, object, &s);
 	int err = -EBUSY;
 
 	if (!folio)
 		return -EIO;
 	if (!folio_maybe_dma_pinned(folio)) {
 		folio_clear_checked(folio);
-		err = krg_remove_folio(mapping, folio);
+		err = krg_remove_folio(s->inode->i_mapping, folio);
 	}
-	folio_unlock(folio);
-	if (err) {
-		folio_put(folio);
+	if (!err)
+		folio_get(folio);	/* the handle's */
+	edge_folio_put(folio, s);
+	if (err)
 		return -EBUSY;
-	}
 	/* Nobody writes it any more, also not through the page cache: grants make copies of it. */
 	set_page_private(&folio->page, HADSM_PAGE_USED);
 	*handle = hadsm_handle(&folio->page);
@@ -111,8 +120,8 @@ static bool edge_batch_object(struct hadsm_domain *d, u32 i, struct krg_dsm_obje
 
 static int edge_copy(struct hadsm_domain *d, u32 i, const struct krg_dsm_object *object)
 {
-	struct address_space *mapping;
-	struct folio *folio = edge_folio(d, object, &mapping);
+	struct hadsm_store *s;
+	struct folio *folio = edge_folio(d, object, &s);
 	struct page *copy;
 
 	if (!folio)
@@ -120,8 +129,7 @@ static int edge_copy(struct hadsm_domain *d, u32 i, const struct krg_dsm_object 
 	copy = alloc_page(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
 	if (copy)
 		copy_highpage(copy, &folio->page);
-	folio_unlock(folio);
-	folio_put(folio);
+	edge_folio_put(folio, s);
 	if (!copy)
 		return -ENOMEM;
 	mutex_lock(&d->lock);

@@ -196,12 +196,18 @@ static void reap_all(struct hadsm_names *n, bool everybody)
 void hadsm_reap_work(struct work_struct *work)
 {
 	struct hadsm_names *n = container_of(to_delayed_work(work), struct hadsm_names, reap_work);
+	bool everybody;
+	unsigned int i;
 
 	if (READ_ONCE(n->records->dead))
 		return;
 	/* A node that unmounted and left may have left orphans that others used then. */
+	everybody = n->reap_rounds++ % REAP_EVERYBODY == 0;
 	if (!READ_ONCE(n->records->suspended))
-		reap_all(n, n->reap_rounds++ % REAP_EVERYBODY == 0);
+		reap_all(n, everybody);
+	for (i = 0; everybody && i < KRG_DSM_REPLICAS_MAX; i++)
+		if (READ_ONCE(n->data[i]))
+			hadsm_stores_trim(n->data[i]);
 	queue_delayed_work(system_unbound_wq, &n->reap_work, REAP_TIME);
 }
 

@@ -191,7 +191,7 @@ static void view_suspend(struct krg_subscriber *s)
 {
 	struct hadsm_domain *d;
 	struct hadsm_store *store;
-	unsigned long i;
+	unsigned long at;
 
 	mutex_lock(&hadsm_domains_mutex);
 	view.suspended = true;
@@ -199,8 +199,10 @@ static void view_suspend(struct krg_subscriber *s)
 		view_set_suspended(d, true);
 	synchronize_rcu();	/* hadsm_map_pages() */
 	list_for_each_entry(d, &hadsm_domains, list)
-		xa_for_each(&d->stores, i, store)
+		for (at = 0; (store = hadsm_store_next(d, &at));) {
 			hadsm_store_unmap(store);
+			hadsm_store_put(store);
+		}
 	mutex_unlock(&hadsm_domains_mutex);
 }
 
