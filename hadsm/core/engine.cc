@@ -174,7 +174,11 @@ bool Engine::pump() {
         return true;
     }
     if (!serving_) return false;
-    return stage_some() || report_some();
+    if (stage_some() || report_some()) return true;
+    if (!drain_again_) return false;
+    drain_again_ = false;
+    drain();
+    return true;
 }
 
 /// Looks at @o again at @at, or earlier.

@@ -582,6 +582,7 @@ private:
     Table<Obj> objects_;
     List<Obj> ready_, dirty_, timed_, blocked_;
     u64 next_request_ = 1;
+    bool drain_again_ = false;  // this node may be empty now
     bool draining_ = false, drained_told_ = false, stopped_ = false;
 
     // The directory.

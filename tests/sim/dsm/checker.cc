@@ -29,7 +29,8 @@ int Checker::place(const Object& o, Value v) const {
 
 // Nodes
 
-void Checker::boot(NodeId node) {
+void Checker::boot(NodeId node, u32 writes) {
+    node_[node].writes = std::max(node_[node].writes, writes);
     node_[node].alive = true;
     node_[node].first = node_[node].writes + 1;
     node_[node].settled = 0;

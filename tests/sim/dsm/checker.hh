@@ -35,7 +35,8 @@ public:
     Checker(unsigned nodes, std::vector<Promise> objects);
 
     // What happens to nodes.
-    void boot(NodeId node);
+    /// @p writes: that it has done in lives nothing is known of any more.
+    void boot(NodeId node, u32 writes = 0);
     /// It died. @p frozen: objects of which some living node keeps a copy that it handed over (see inspect()).
     void crash(NodeId node, u32 frozen);
     /// It left in order: nothing may be lost by that.

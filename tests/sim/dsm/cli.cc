@@ -5,9 +5,11 @@
 #include <chrono>
 #include <fmt/format.h>
 #include <random>
+#include <string_view>
 #include <unistd.h>
 
 #include "tests/sim/dsm/exhaustive.hh"
+#include "tests/sim/dsm/loop.hh"
 #include "tests/sim/dsm/suite.hh"
 #include "tests/sim/run/corpus.hh"
 
@@ -27,8 +29,11 @@ struct Cli {
     u64 seeds = 0, seed = 0, first = 1, failures = 1, shrink_runs = 2000;
     unsigned jobs = 2;
     std::string corpus = KRG_SIM_CORPUS;
-    bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false, shorten = false;
+    bool fresh = false, verify = false, summary = false, no_shrink = false, quiet = false, shorten = false, membership = false;
 };
+
+OneRun run_of(const Cli& cli, u64 seed, bool twice) { return cli.membership ? loop_run(seed, twice) : one_run(seed, twice); }
+const char* command_of(const Cli& cli) { return cli.membership ? "krg-sim dsm --with-membership" : "krg-sim dsm"; }
 
 /// The first and the last of it, when there is more.
 void print_trace(const Trace& trace, std::size_t most) {
@@ -65,7 +70,20 @@ void explain(const Cli& cli, u64 seed, const std::string& rule) {
     });
 }
 
+/// With membership: the trace of the run.
+int replay_loop(const Cli& cli) {
+    Trace trace;
+    const OneRun row = cli.quiet ? loop_run(cli.seed, cli.verify) : loop_trace(cli.seed, trace);
+    if (!cli.quiet) fmt::print("{}{}", Trace::legend(), trace.all(Detail::full_log));
+    if (row.failed) fmt::print("FAILED {}: {}\n", row.rule, row.text);
+    BatchTotals totals;
+    for (unsigned i = 0; i < batch_counters; i++) totals.sum[i] = totals.max[i] = totals.min[i] = row.value[i];
+    fmt::print("{}\n", loop_totals_line(row.failed ? 1 : 0, totals));
+    return row.failed ? exit_for(row.rule) : exit_ok;
+}
+
 int replay(const Cli& cli) {
+    if (cli.membership) return replay_loop(cli);
     const Setup setup = setup_for(cli.seed);
     if (cli.shorten) {
         const OneRun row = run_guarded(60, [&] { return one_run(cli.seed, cli.verify); });
@@ -88,9 +106,9 @@ int replay(const Cli& cli) {
 /// Replays every past failure. Returns how many fail again.
 u64 run_corpus(const Cli& cli, int& status, u64& count) {
     u64 failed = 0;
-    for (const CorpusLine& line : read_corpus(cli.corpus, "dsm.seeds")) {
-        constexpr const char* option = "--seed ";
-        const u64 seed = line.text.starts_with(option) ? std::strtoull(line.text.c_str() + 7, nullptr, 10) : 0;
+    for (const CorpusLine& line : read_corpus(cli.corpus, cli.membership ? "dsm-membership.seeds" : "dsm.seeds")) {
+        constexpr std::string_view option = "--seed ";
+        const u64 seed = line.text.starts_with(option) ? std::strtoull(line.text.c_str() + option.size(), nullptr, 10) : 0;
         if (seed == 0) {
             fmt::print("corpus {}: {}: not understood\n", line.file, line.text);
             status = exit_usage;
@@ -98,12 +116,12 @@ u64 run_corpus(const Cli& cli, int& status, u64& count) {
             continue;
         }
         count++;
-        const OneRun row = run_guarded(60, [&] { return one_run(seed, false); });
+        const OneRun row = run_guarded(60, [&] { return run_of(cli, seed, false); });
         if (!row.failed) continue;
         failed++;
         status = exit_for(row.rule);
-        fmt::print("FAILED corpus {}: {} (#{}): {} {}\n  replay: krg-sim dsm --seed {}\n", line.file, line.text, line.comment,
-                   row.rule, row.text, seed);
+        fmt::print("FAILED corpus {}: {} (#{}): {} {}\n  replay: {} --seed {}\n", line.file, line.text, line.comment, row.rule,
+                   row.text, command_of(cli), seed);
     }
     return failed;
 }
@@ -124,23 +142,23 @@ int batch(Cli& cli) {
     options.progress = isatty(STDERR_FILENO) != 0;
     BatchTotals totals;
     const auto failures = run_batch(
-        options, [&](u64 seed) { return one_run(seed, cli.verify || seed % 50 == 0); }, totals);
+        options, [&](u64 seed) { return run_of(cli, seed, cli.verify || seed % 50 == 0); }, totals);
     for (const BatchFailure& failure : failures) {
-        fmt::print("FAILED seed {}: {} {}\n  replay: krg-sim dsm --seed {}\n", failure.seed, failure.rule, failure.text,
+        fmt::print("FAILED seed {}: {} {}\n  replay: {} --seed {}\n", failure.seed, failure.rule, failure.text, command_of(cli),
                    failure.seed);
         std::fflush(stdout);
         if (status == exit_ok) {
             status = exit_for(failure.rule);
-            explain(cli, failure.seed, failure.rule);
+            if (!cli.membership) explain(cli, failure.seed, failure.rule);
         }
     }
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
     fmt::print("seeds {}-{}, {}.{:01} s of real time on {} processes\n{}\n", cli.first, cli.first + cli.seeds - 1, took / 1000,
-               took % 1000 / 100, cli.jobs, totals_line(failures.size(), totals));
-    if (cli.summary)
-        fmt::print("{} passed, {} failed\n",
-                   corpus_runs + runs_of(totals) - std::min(corpus_failed + failures.size(), corpus_runs + runs_of(totals)),
-                   corpus_failed + failures.size());
+               took % 1000 / 100, cli.jobs,
+               cli.membership ? loop_totals_line(failures.size(), totals) : totals_line(failures.size(), totals));
+    const u64 runs = cli.membership ? loop_runs_of(totals) : runs_of(totals);
+    const u64 failed = corpus_failed + failures.size();
+    if (cli.summary) fmt::print("{} passed, {} failed\n", corpus_runs + runs - std::min(failed, corpus_runs + runs), failed);
     return status;
 }
 
@@ -158,6 +176,7 @@ int command_line(int argc, char** argv) {
     app.add_option("--failures", cli.failures, "stop after so many failures (default 1)");
     app.add_option("--shrink-runs", cli.shrink_runs, "runs the shrinker may try (default 2000)");
     app.add_option("--corpus", cli.corpus, "folder of past failures");
+    app.add_flag("--with-membership", cli.membership, "views come from the membership engine, in its simulated world");
     app.add_flag("--no-shrink", cli.no_shrink, "print a failing run as it is");
     app.add_flag("--shorten", cli.shorten, "with --seed: print the shortest run found that breaks the same rule");
     app.add_flag("--quiet", cli.quiet, "with --seed: only the totals");

@@ -91,6 +91,7 @@ void Edge::boot(u64 life, u64 now, u64 seed) {
     cfg.memory = memory_.face();
     engine_ = krg_dsm_new(&cfg, now);
     if (!engine_) contract("krg_dsm_new() failed though there is memory");
+    outlived_ = false;
     checker_.boot(id_);
 }
 
@@ -316,7 +317,7 @@ void Edge::refused(const krg_dsm_action& a) {
     failed_++;
     if (a.error == -ENOMEM ? !memory_errors_ : a.error == -EBUSY ? !busy_errors_ : a.error != -EIO)
         return contract(fmt::format("error {} for object {} without a cause", a.error, o));
-    checker_.error(id_, o, a.error);
+    if (!outlived_) checker_.error(id_, o, a.error);
     for (Program& p : s_.program)
         if (p.phase == Program::Phase::waiting && p.token == a.token) {
             p.phase = Program::Phase::idle;
@@ -383,7 +384,7 @@ void Edge::done(const krg_dsm_action& a) {
     const auto sync = std::find_if(s_.syncs.begin(), s_.syncs.end(), [&](const auto& t) { return t.token == a.token; });
     if (sync == s_.syncs.end()) return contract(fmt::format("DONE with token {}, which nobody waits with", a.token));
     say(fmt::format("sync done: {}", a.error));
-    if (a.error == 0) checker_.synced(id_, sync->mark);
+    if (a.error == 0 && !outlived_) checker_.synced(id_, sync->mark);
     s_.syncs.erase(sync);
 }
 
@@ -456,6 +457,7 @@ void Edge::access(unsigned program) {
     Program& p = s_.program[program];
     Page& page = s_.page[p.object];
     operations_++;
+    if (outlived_) return contract(fmt::format("program {} uses object {} though others go on without it", program, p.object));
     if (p.op == Op::read) {
         say(fmt::format("program {} reads {} from object {}", program, name_of(page.value), p.object));
         return;
@@ -523,6 +525,7 @@ void Edge::abandon(unsigned program) {
 // What others see
 
 void Edge::look() {
+    if (outlived_) return;
     std::vector<Value> values;
     for (unsigned o = 0; o < setup_.objects.size(); o++) {
         checker_.page(id_, o, s_.page[o]);

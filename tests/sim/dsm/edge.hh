@@ -100,6 +100,7 @@ public:
     [[nodiscard]] NodeId id() const { return id_; }
     [[nodiscard]] const EdgeState& at() const { return s_; }
     [[nodiscard]] krg_dsm* engine() const { return engine_; }
+    [[nodiscard]] u32 writes() const { return s_.writes; }
     [[nodiscard]] Memory& memory() { return memory_; }
 
     void boot(u64 life, u64 now, u64 seed);
@@ -135,6 +136,9 @@ public:
 
     /// Nothing is waiting, granted, under way.
     [[nodiscard]] bool quiet() const;
+    /// Others have begun a view without it: nothing it does counts any more, and its programs must not do anything.
+    void outlive() { outlived_ = true; }
+    [[nodiscard]] bool outlived() const { return outlived_; }
     /// Somebody still waits for a grant or has not used it.
     [[nodiscard]] bool programs_wait() const;
     /// Somebody may be about to write one of them.
@@ -177,7 +181,7 @@ private:
     EdgeState s_;
     Broken broken_;
     u64 operations_ = 0, failed_ = 0;
-    bool memory_errors_ = false, busy_errors_ = false, prepared_ = false;
+    bool memory_errors_ = false, busy_errors_ = false, prepared_ = false, outlived_ = false;
 };
 
 }  // namespace krg::sim::dsm

@@ -52,6 +52,7 @@ Setup draw_narrow(u64 seed) {
     s.moves = static_cast<u32>(rng.between(100, 400));
     s.writes_pct = 50;
     s.evict_weight = static_cast<u32>(rng.between(8, 64));
+    s.sync_weight = static_cast<u32>(rng.between(8, 64));
     s.program_weight = 2;
     s.crashes = static_cast<u32>(rng.between(1, 2));
     s.slow_pair = 2;

@@ -9,8 +9,6 @@ namespace krg::sim {
 
 namespace {
 
-enum Token : u32 { token_prepared = 1, token_drained };
-
 krg_mbr_event event_of(krg_mbr_event_type type, NodeId node = 0, u64 incarnation = 0, u64 arg = 0) {
     krg_mbr_event event{};
     event.type = type;
@@ -213,6 +211,7 @@ void MembershipProcess::act(const krg_mbr_action& action) {
         if (client_) client_->resume();
         break;
     case KRG_MBR_ACT_DRAIN:
+        if (client_ && client_->drain(action.epoch)) break;
         host_.after(knobs_.drain_ms != 0 ? host_.rng().exponential(knobs_.drain_ms * ms) : 0, token_drained, action.epoch);
         break;
     case KRG_MBR_ACT_EXPELLED:

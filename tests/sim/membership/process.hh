@@ -25,6 +25,8 @@ public:
     virtual void suspend() = 0;
     virtual void resume() = 0;
     virtual void over() = 0;
+    /// True: it says subscriber_drained() itself when it is empty.
+    [[nodiscard]] virtual bool drain(u64 /*epoch*/) { return false; }
     virtual void message(NodeId from, u64 incarnation, std::span<const u8> bytes) = 0;
     /// Tokens at or above first_token of Host::after() come here.
     virtual void call(u32 token, u64 arg) = 0;
@@ -80,6 +82,9 @@ public:
     void tick() override;
     [[nodiscard]] u64 deadline_ms() const override { return krg_mbr_deadline(engine_); }
 
+    /// The client is empty, as the DRAIN of @p epoch wanted.
+    void subscriber_drained(u64 epoch) { host_.after(1, token_drained, epoch); }
+
     // Operators
     void join();
     void leave();
@@ -98,6 +103,7 @@ public:
     [[nodiscard]] const krg_mbr_stats& stats() const { return stats_; }
 
 private:
+    enum Token : u32 { token_prepared = 1, token_drained };
     void step(const krg_mbr_event& event);
     [[nodiscard]] bool is_clone(NodeId machine) const { return clone_ && clone_->machine != 0 && machine == clone_->machine; }
     [[nodiscard]] NodeId self() const { return intent_.clone_of != 0 ? intent_.clone_of : host_.id(); }

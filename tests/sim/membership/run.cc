@@ -58,6 +58,7 @@ public:
           injector_(k_, options.seed, world_, *this, options.only_faults ? &*options.only_faults : nullptr) {
         world_.set_director(this);
         world_.stop_on(checker_.alarm());
+        if (options.tenant) options.tenant->begin(world_, checker_);
     }
 
     RunResult result();
@@ -69,6 +70,7 @@ private:
     void heal();
     bool converge(const char* after);
     void stay_stable(const char* after);
+    void end_tenant();
     void operators_wish();
     void scatter();
     void final_cut();
@@ -120,7 +122,10 @@ private:
 std::unique_ptr<Process> Run::boot(Host& host) {
     auto process = std::make_unique<MembershipProcess>(host, process_knobs_, intents_[host.id()], &checker_, &clone_);
     process->set_watcher(this);
-    process->set_client(std::make_unique<Service>(host, *process, checker_, k_.op_ms));
+    if (options_.tenant)
+        process->set_client(options_.tenant->client(host, *process));
+    else
+        process->set_client(std::make_unique<Service>(host, *process, checker_, k_.op_ms));
     processes_[host.id()] = process.get();
     return process;
 }
@@ -418,6 +423,16 @@ void Run::stay_stable(const char* after) {
     }
 }
 
+/// In a calm cluster every program of the tenant gets its answer, and nothing is left over.
+void Run::end_tenant() {
+    const Time deadline = world_.now() + 30 * second;
+    for (std::string wrong = "?"; !wrong.empty();) {
+        if (!advance(world_.now() + 5 * ms)) return;
+        wrong = options_.tenant->end();
+        if (!wrong.empty() && world_.now() > deadline) return violate("liveness", wrong);
+    }
+}
+
 /// In a calm cluster a leave or an eviction has to be done, not forgotten.
 void Run::operators_wish() {
     const std::vector<NodeId> nodes = wanted_nodes();
@@ -578,6 +593,7 @@ RunResult Run::result() {
     if (!checker_.violation()) {
         heal();
         if (converge("faults stopped")) stay_stable("faults stopped");
+        if (!checker_.violation() && options_.tenant) end_tenant();
         if (!checker_.violation() && k_.final_operator != 0) operators_wish();
         if (!checker_.violation() && k_.scatter != 0) scatter();
         if (!checker_.violation() && k_.final_cut != 0) final_cut();
@@ -601,6 +617,7 @@ RunResult Run::result() {
         result_.suspends += process->stats().suspends;
         result_.resumes += process->stats().resumes;
     }
+    if (options_.tenant) options_.tenant->hash(world_.hash());
     result_.hash = world_.hash().value();
     if (result_.violation)
         world_.note(result_.violation->node, Detail::short_log, '!',

@@ -15,12 +15,25 @@
 
 namespace krg::sim {
 
+/// Whatever lives on top of membership for a whole run, in the place of the stand-in of service.hh.
+class Tenant {
+public:
+    virtual ~Tenant() = default;
+    /// Violations go to @p judge.
+    virtual void begin(World& world, Checker& judge) = 0;
+    [[nodiscard]] virtual std::unique_ptr<Client> client(Host& host, MembershipProcess& process) = 0;
+    /// All is well and stays so: programs end. Called again and again while time passes; empty: done, otherwise what is not.
+    [[nodiscard]] virtual std::string end() = 0;
+    virtual void hash(RunHash& hash) = 0;
+};
+
 struct RunOptions {
     u64 seed = 1;
     Knobs knobs{};
     std::optional<std::set<u64>> only_faults;  ///< indices; nothing: all
     u64 until = 0;                             ///< end of the safety phase in seconds; 0: as the knob says
     Trace* trace = nullptr;
+    Tenant* tenant = nullptr;
 };
 
 struct RunResult {
