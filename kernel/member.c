@@ -30,6 +30,7 @@
 #include "trace.h"
 
 #define KRG_MEMBER_RING		512	/* events that wait; whoever posts more waits for room */
+#define KRG_MEMBER_ROOM_TRIES	100	/* looks for room, 100 ms apart, before the engine is given up */
 #define KRG_MEMBER_BUDGET	16	/* messages of one connection before others get their turn */
 #define KRG_MEMBER_SLEEP_MS	1000	/* look around at least this often */
 #define KRG_MEMBER_ASK_MS	3000	/* whoever asks the thread waits so long */
@@ -62,6 +63,7 @@ static struct {
 	/* Fields below: under the lock. Taken in soft interrupts, inside conn.rx_lock. */
 	spinlock_t lock;
 	bool running;
+	bool missed;			/* an event never reached the engine */
 	struct krg_mbr_event ring[KRG_MEMBER_RING];
 	unsigned int head, tail;
 	struct list_head ready;		/* krg_conn.rx_ready_link */
@@ -121,6 +123,15 @@ static void member_send(const struct krg_mbr_action *act)
 	krg_session_put(s);
 }
 
+/* The engine must not go on: what it would decide rests on a past that did not happen. */
+static void member_give_up(const char *why)
+{
+	pr_err("%s: this node stops\n", why);
+	krg_member.failed = true;
+	krg_view_set_serve_until(0);
+	krg_view_fail();
+}
+
 static void member_notify(const struct krg_mbr_action *act)
 {
 	struct krg_view *copy = NULL;
@@ -137,10 +148,7 @@ static void member_notify(const struct krg_mbr_action *act)
 		return;
 fail:
 	/* A view that cannot be told to the subscribers must not be acted on. */
-	pr_err("out of memory while the view changed: this node stops\n");
-	krg_member.failed = true;
-	krg_view_set_serve_until(0);
-	krg_view_fail();
+	member_give_up("out of memory while the view changed");
 }
 
 static void member_act(const struct krg_mbr_action *act)
@@ -315,7 +323,8 @@ static bool member_has_work(void)
 {
 	return READ_ONCE(krg_member.head) != READ_ONCE(krg_member.tail) ||
 	       !list_empty_careful(&krg_member.ready) || !list_empty_careful(&krg_member.asks) ||
-	       !list_empty_careful(&krg_member.replies) || kthread_should_stop();
+	       !list_empty_careful(&krg_member.replies) ||
+	       (READ_ONCE(krg_member.missed) && !krg_member.failed) || kthread_should_stop();
 }
 
 static int member_thread(void *arg)
@@ -325,6 +334,8 @@ static int member_thread(void *arg)
 	bool more;
 
 	while (!kthread_should_stop()) {
+		if (READ_ONCE(krg_member.missed) && !krg_member.failed)
+			member_give_up("the membership engine missed an event");
 		member_tick();
 		more = member_next_event(&ev);
 		if (more)
@@ -343,30 +354,47 @@ static int member_thread(void *arg)
 
 /* ---- what others hand to the thread ---- */
 
+/* Puts @ev into the ring; -EAGAIN: there is no room. @last: then the engine has missed it. */
+static int member_try_post(const struct krg_mbr_event *ev, bool last)
+{
+	int err = 0;
+
+	spin_lock_bh(&krg_member.lock);
+	if (!krg_member.running) {
+		err = -ESHUTDOWN;
+	} else if (krg_member.missed) {
+		err = -ETIMEDOUT;
+	} else if (krg_member.tail - krg_member.head < KRG_MEMBER_RING) {
+		krg_member.ring[krg_member.tail % KRG_MEMBER_RING] = *ev;
+		WRITE_ONCE(krg_member.tail, krg_member.tail + 1);
+	} else if (last) {
+		WRITE_ONCE(krg_member.missed, true);
+		err = -ETIMEDOUT;
+	} else {
+		err = -EAGAIN;
+	}
+	spin_unlock_bh(&krg_member.lock);
+	return err;
+}
+
 int krg_member_post(const struct krg_mbr_event *ev)
 {
-	bool queued;
+	int err, tries;
 
-	for (;;) {
-		spin_lock_bh(&krg_member.lock);
-		if (!krg_member.running) {
-			spin_unlock_bh(&krg_member.lock);
-			return -ESHUTDOWN;
-		}
-		queued = krg_member.tail - krg_member.head < KRG_MEMBER_RING;
-		if (queued) {
-			krg_member.ring[krg_member.tail % KRG_MEMBER_RING] = *ev;
-			WRITE_ONCE(krg_member.tail, krg_member.tail + 1);
-		}
-		spin_unlock_bh(&krg_member.lock);
-		if (queued)
+	/*
+	 * Counted, not timed: when a paused machine goes on, the clock has jumped and the
+	 * thread has had no chance yet.
+	 */
+	for (tries = 0; ; tries++) {
+		err = member_try_post(ev, tries == KRG_MEMBER_ROOM_TRIES);
+		if (err != -EAGAIN)
 			break;
 		wait_event_timeout(krg_member.room,
 				   READ_ONCE(krg_member.tail) - READ_ONCE(krg_member.head) <
 				   KRG_MEMBER_RING, HZ / 10);
 	}
 	wake_up(&krg_member.wait);
-	return 0;
+	return err;
 }
 
 int krg_member_post_witness(const u8 *data, u32 len)
@@ -520,6 +548,7 @@ int krg_member_start(const struct krg_mbr_config *cfg, const char *witness,
 	krg_member.self = cfg->self;
 	krg_member.sink = sink;
 	krg_member.failed = false;
+	krg_member.missed = false;
 	krg_member.head = krg_member.tail = 0;
 
 	err = krg_rpc_register(&member_type);

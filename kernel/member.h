@@ -28,7 +28,11 @@ u64 krg_member_now_ms(void);	/* the engine's clock */
 int krg_member_start(const struct krg_mbr_config *cfg, const char *witness,
 		     const struct krg_member_sink *sink);
 void krg_member_stop(void);
-/** Hands an event to the engine; @ev->data must be NULL. Any context but interrupts. */
+/**
+ * Hands an event to the engine; @ev->data must be NULL. May sleep. -ESHUTDOWN: there is
+ * no engine. -ETIMEDOUT: it took nothing for ten seconds; it has missed this event, so it
+ * stops (FAILED) as soon as it runs again.
+ */
 int krg_member_post(const struct krg_mbr_event *ev);
 /** The witness has answered: copied. */
 int krg_member_post_witness(const u8 *data, u32 len);
