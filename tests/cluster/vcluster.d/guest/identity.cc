@@ -115,7 +115,10 @@ void write_identity(const Settings& settings) {
     unlink("/etc/machine-id");
     write_file("/etc/machine-id", machine_id(settings) + "\n", 0444);
     write_file("/etc/fstab", "# Mounted by vcluster.\n");
-    write_cluster_configuration(settings);
+    // On a disk, what the guest's user made of it since the first start stays.
+    const std::string written = "/var/lib/vcluster-configured";
+    if (!settings.enabled("disk") || access(written.c_str(), F_OK) != 0) write_cluster_configuration(settings);
+    if (settings.enabled("disk")) write_file(written, "");
     write_power_tools(settings);
     write_file("/proc/sys/kernel/poweroff_cmd", "/sbin/poweroff");
 }
