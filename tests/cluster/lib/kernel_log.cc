@@ -44,7 +44,8 @@ constexpr std::array patterns{
     LogPattern{R"(unregister_netdevice: waiting for)", "leaked network device"},
     LogPattern{R"(remove_proc_entry|leaking at least)", "leaked proc file"},
     LogPattern{R"(segfault at)", "segmentation fault"},
-    LogPattern{R"(kerrighed: .*(cannot start|internal check|check failed))", "module error"},
+    LogPattern{R"(kerrighed: .*cannot start)", "cannot start"},
+    LogPattern{R"(kerrighed: .*(internal check|check failed))", "module error"},
     LogPattern{R"(Call Trace:)", "call trace"},
 };
 

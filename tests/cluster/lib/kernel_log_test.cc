@@ -66,7 +66,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Sample{"BUG kmalloc-64 (Tainted: G OE): Objects remaining in kmalloc-64 on __kmem_cache_shutdown()",
                            "memory corruption"},
                     Sample{"krgadm[99]: segfault at 0 ip 000055 sp 00007f error 4 in krgadm", "segmentation fault"},
-                    Sample{"kerrighed: statistics: cannot start: -12", "module error"}, Sample{"Call Trace:", "call trace"}));
+                    Sample{"kerrighed: statistics: cannot start: -12", "cannot start"},
+                    Sample{"kerrighed: internal check 7 of the membership engine failed", "module error"},
+                    Sample{"Call Trace:", "call trace"}));
 
 TEST(KernelLog, AllowedKindsDoNotCount) {
     std::string log = std::string(quiet_log) + "[   20.0] krgadm: page allocation failure: order:0\n";
