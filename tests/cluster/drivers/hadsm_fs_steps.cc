@@ -10,8 +10,11 @@ namespace krg::cluster_test {
 
 namespace {
 
+// The mount of a node that was out of the cluster meanwhile answers EIO until it is made anew.
 std::string mount_line(const char* dir, const char* options) {
-    return fmt::format("mkdir -p {0} && {{ mountpoint -q {0} || mount -t hadsm -o {1} none {0}; }}", dir, options);
+    return fmt::format("stat {0} >/dev/null 2>&1 || umount -l {0} 2>/dev/null; mkdir -p {0} && {{ mountpoint -q {0} || mount "
+                       "-t hadsm -o {1} none {0}; }}",
+                       dir, options);
 }
 
 void report(Test& test, const Job& job, const ProcessResult& result, const std::string& sentence) {
