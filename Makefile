@@ -18,7 +18,7 @@ fuzz-build := build/fuzz
 deps-kver := $(if $(filter 6.12%,$(KVER)),build612)
 
 .PHONY: all help modules host asan fuzz-build sparse check check-fast check-full check-debug debug-kernel lint format \
-	bench sim sim-mutants fuzz demo install uninstall clean
+	bench sim sim-soak sim-mutants fuzz demo install uninstall clean
 
 ## all: modules for KVER (default 6.1) and userspace
 all: modules host
@@ -90,6 +90,10 @@ bench:
 ## sim: deterministic simulation (SEEDS=n runs, or SEED=n to replay one)
 sim: host
 	@$(host-build)/bin/krg-sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))
+
+## sim-soak: fresh seeds of every simulation for hours (KRG_SOAK=minutes, default 120)
+sim-soak: host
+	@tests/sim/soak $(host-build)
 
 ## sim-mutants: the simulator must catch every seeded bug of the engine
 sim-mutants: host

@@ -64,7 +64,14 @@ public:
     void message(NodeId from, u64 incarnation, std::span<const u8> bytes) override;
     void call(u32 token, u64 arg) override;
 
-    void send(NodeId to, std::span<const u8> bytes) { host_.send(to, Class::data, bytes); }
+    /// As in the kernel: what finds no connection waits for one, until the epoch is over.
+    void send(NodeId to, std::vector<u8> bytes) {
+        if (up_[to])
+            host_.send(to, Class::data, bytes);
+        else
+            letters_[to].push_back(std::move(bytes));
+    }
+    void connected(NodeId peer, bool up) override;
     void drained() {
         if (drain_epoch_ != 0) process_.subscriber_drained(drain_epoch_);
     }
@@ -94,10 +101,20 @@ private:
     Edge& edge_;
     std::vector<Known> known_;
     bool committed_ = false, working_ = false;
+    std::array<bool, nodes_max + 1> up_{};
+    std::array<std::vector<std::vector<u8>>, nodes_max + 1> letters_;
     u64 drain_epoch_ = 0;
     u64 timer_ = 0;  ///< the only one that counts
     u64 timer_at_ = ~u64{0};
 };
+
+void Fabric::Life::connected(NodeId peer, bool up) {
+    if (peer >= up_.size()) return;
+    up_[peer] = up;
+    if (!up) return;
+    for (const std::vector<u8>& letter : letters_[peer]) host_.send(peer, Class::data, letter);
+    letters_[peer].clear();
+}
 
 /// As in the kernel: since when, for a life seen before; for others, this node's first view of it.
 void Fabric::Life::prepare(const ViewRecord& view) {
@@ -116,6 +133,7 @@ void Fabric::Life::prepare(const ViewRecord& view) {
     std::vector<krg_dsm_member> members;
     for (const Known& k : known_) members.push_back(k.member);
     committed_ = false;
+    for (auto& letters : letters_) letters.clear();
     f_.node_[id_].drained = false;
     edge_.prepare(host_.true_time(), view.epoch, members);
     after_step();
@@ -318,6 +336,14 @@ void Fabric::forget_all() {
     able_ = 0;
 }
 
+bool Fabric::has_something(NodeId node) const {
+    return edge_[node]->running() && std::any_of(setup_.objects.begin(), setup_.objects.end(), [&](const krg_dsm_object& o) {
+               krg_dsm_copy copy{};
+               krg_dsm_inspect(edge_[node]->engine(), &o, &copy);
+               return copy.state != KRG_DSM_I || copy.staged != 0;
+           });
+}
+
 /// The first to serve in a view without a node is the end of that node.
 void Fabric::committed(NodeId node, const ViewRecord& view) {
     node_[node].committed = view.epoch;
@@ -334,7 +360,7 @@ void Fabric::committed(NodeId node, const ViewRecord& view) {
     }
     const bool anybody = std::any_of(view.members.begin(), view.members.end(), [&](const MemberRecord& m) {
         const Life* life = node_[m.node].life;
-        return life && life->incarnation() == m.incarnation && node_[m.node].served;
+        return life && life->incarnation() == m.incarnation && (node_[m.node].served || has_something(m.node));
     });
     if (!anybody && view.epoch != begun_) forget_all();
     begun_ = view.epoch;

@@ -60,6 +60,7 @@ private:
     void committed(NodeId node, const ViewRecord& view);
     void count_copies(bool all);
     void forget_all();
+    [[nodiscard]] bool has_something(NodeId node) const;
     void dies(NodeId node, bool in_order);
     void judge();
     void look_for_calm();

@@ -83,11 +83,13 @@ void MembershipProcess::recover() {
 void MembershipProcess::peer_up(NodeId peer, u64 incarnation) {
     if (is_clone(peer) || peer == self()) return;
     step(event_of(KRG_MBR_EV_PEER_UP, peer, incarnation));
+    if (client_) client_->connected(peer, true);
 }
 
 void MembershipProcess::peer_down(NodeId peer, u64 incarnation) {
     if (is_clone(peer) || peer == self()) return;
     if (checker_) checker_->reset(host_.id(), peer, incarnation);
+    if (client_) client_->connected(peer, false);
     step(event_of(KRG_MBR_EV_PEER_DOWN, peer, incarnation));
 }
 

@@ -25,6 +25,8 @@ public:
     virtual void suspend() = 0;
     virtual void resume() = 0;
     virtual void over() = 0;
+    /// This end of the connection to @p peer came up or went down.
+    virtual void connected(NodeId /*peer*/, bool /*up*/) {}
     /// True: it says subscriber_drained() itself when it is empty.
     [[nodiscard]] virtual bool drain(u64 /*epoch*/) { return false; }
     virtual void message(NodeId from, u64 incarnation, std::span<const u8> bytes) = 0;
