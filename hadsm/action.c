@@ -184,7 +184,7 @@ static void act_edge(struct hadsm_domain *d, const struct krg_dsm_action *act)
 	struct hadsm_task *task = kmalloc(sizeof(*task), GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
 
 	if (!task) {
-		ev.error = -EBUSY;	/* the engine asks again later */
+		ev.error = -ENOMEM;	/* the engine asks again later, and does not take it for a pin */
 		krg_dsm_step(d->engine, now_us(), &ev);
 		return;
 	}
