@@ -29,9 +29,12 @@ int krg_member_start(const struct krg_mbr_config *cfg, const char *witness,
 		     const struct krg_member_sink *sink);
 void krg_member_stop(void);
 /**
- * Hands an event to the engine; @ev->data must be NULL. May sleep. -ESHUTDOWN: there is
- * no engine. -ETIMEDOUT: it took nothing for ten seconds; it has missed this event, so it
- * stops (FAILED) as soon as it runs again.
+ * krg_member_post() - hands an event to the engine
+ * @ev: copied; its data must be NULL
+ *
+ * Context: process, may sleep.
+ * Return: 0; -ESHUTDOWN: there is no engine; -ETIMEDOUT: it took nothing for ten seconds. It has
+ * missed this event then, so it stops (FAILED) as soon as it runs again.
  */
 int krg_member_post(const struct krg_mbr_event *ev);
 /** The witness has answered: copied. */
