@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// `make demo`: three machines become one cluster, grow, lose one, and go on. Shows real commands and their real output;
+// `make demo`: three machines become one cluster, grow, share memory, lose one, and go on. Shows real commands and their real output;
 // every step is checked, and the program fails when one did not happen. Takes everything down at the end and on Ctrl-C.
 #include "steps.hh"
 
@@ -13,13 +13,19 @@ namespace krg::cluster_test {
 
 namespace {
 
+constexpr const char* shared_dir = "/run/shared-memory";
+
 class Demo {
 public:
-    Demo(Cluster& cluster, std::string folder) : cluster_(cluster), folder_(std::move(folder)) {}
+    Demo(Cluster& cluster, std::string folder, std::string top)
+        : cluster_(cluster),
+          folder_(std::move(folder)),
+          top_(std::move(top)) {}
 
     void run() {
         form();
         grow();
+        share();
         lose();
         come_back();
         evict();
@@ -55,6 +61,15 @@ private:
         return status.begin()->second;
     }
 
+    void quietly(int node, const std::string& script) {
+        ProcessResult result = cluster_.shell(node, script, 60);
+        if (!result.done()) throw ClusterError(fmt::format("{} on node {}: {}", script, node, result.evidence()));
+    }
+
+    void load_shared_memory(int node) {
+        quietly(node, fmt::format("insmod {}/build/$(uname -r)/hadsm.ko && mkdir -p {}", top_, shared_dir));
+    }
+
     void status_on(const NodeIds& nodes) {
         for (int node : nodes) show(node, {"krgadm", "status"});
     }
@@ -76,6 +91,19 @@ private:
         show(1, {"krgadm", "node", "list"});
     }
 
+    void share() {
+        say("They share memory: one file system in the memory of all four, two copies of every page");
+        for (int node : {1, 2, 3, 4}) load_shared_memory(node);
+        view({1, 2, 3, 4});
+        for (int node : {1, 2, 3, 4}) show(node, {"mount", "-t", "hadsm", "-o", "name=demo,replicas=2", "none", shared_dir});
+        show(3, {"sh", "-c", fmt::format("echo written on node 3 >{}/note; ls -l {}", shared_dir, shared_dir)});
+        show(1, {"cat", std::string(shared_dir) + "/note"});
+        remark("A lock that node 2 holds keeps node 4 out; it ends with its holder.");
+        show(2, {"sh", "-c", fmt::format("flock {0}/note sleep 8 >{0}/holder 2>&1 &", shared_dir)});
+        sleep_s(2);
+        show(4, {"sh", "-c", fmt::format("flock --nonblock {}/note true || echo locked by another node", shared_dir)});
+    }
+
     void lose() {
         say("Node 3 dies: kill -9 of its machine, while node 1 watches with krgadm monitor");
         const NodeStatus before = view({1, 2, 3, 4});
@@ -94,6 +122,8 @@ private:
         if (!missing.empty()) throw ClusterError("krgadm monitor did not report that node 3 is gone:\n" + heard);
         fmt::print("   node1# krgadm monitor --timestamps\n{}", indented(heard, "      "));
         status_on({1, 2, 4});
+        remark("What it wrote is still there:");
+        for (int node : {1, 4}) show(node, {"cat", std::string(shared_dir) + "/note"});
     }
 
     void come_back() {
@@ -101,6 +131,10 @@ private:
         cluster_.boot(3);
         view({1, 2, 3, 4});
         show(1, {"krgadm", "node", "list"});
+        load_shared_memory(3);
+        view({1, 2, 3, 4});
+        show(3, {"mount", "-t", "hadsm", "-o", "name=demo,replicas=2", "none", shared_dir});
+        show(3, {"cat", std::string(shared_dir) + "/note"});
     }
 
     void evict() {
@@ -118,7 +152,7 @@ private:
     }
 
     Cluster& cluster_;
-    std::string folder_;
+    std::string folder_, top_;
     int step_ = 0;
 };
 
@@ -128,7 +162,7 @@ int run_demo(const ClusterOptions& options) {
     const double begin = monotonic_s();
     int status = 0;
     try {
-        Demo(cluster, options.folder).run();
+        Demo(cluster, options.folder, options.top).run();
     } catch (const Interrupted&) {
         fmt::print("\ninterrupted: taking the machines down\n");
         status = 130;
@@ -152,7 +186,7 @@ int main(int argc, char** argv) {
     options.patience = 2;
     options.name = fmt::format("demo-{}", getpid());
     bool no_build = false;
-    CLI::App app("Three nodes become one cluster, grow, lose one, and go on");
+    CLI::App app("Three nodes become one cluster, grow, share memory, lose one, and go on");
     app.name("tests/cluster/demo");
     app.add_option("--top", options.top)->group("")->required();
     app.add_option("--kernel", options.kernel, "6.1, 6.12 or debug")->capture_default_str();
