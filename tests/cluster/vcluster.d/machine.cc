@@ -23,7 +23,8 @@ namespace {
 
 // QEMU's software emulation orders a guest's memory accesses against its own device threads only when it believes that the
 // machine could have two processors (thread=multi and maxcpus=2). Otherwise a store and the load behind it may change places
-// across a barrier, a driver and its device both wait for the other, and a network card sends nothing any more. With several
+// across a barrier, a driver and its device both wait for the other, and a network card sends nothing any more. The guest is
+// told not to count on the second one (possible_cpus), or it would do without high-resolution timers. With several
 // processors that mode livelocks when the guest's kernel patches its text, and the lesser evil is the other one.
 const char* accelerator(const ClusterSpec& spec) {
     if (spec.accelerator == "kvm") return "kvm";
@@ -39,8 +40,8 @@ std::string kernel_command_line(const ClusterSpec& spec, int node) {
     std::string line = fmt::format("console=ttyS0 loglevel=5 panic=0 net.ifnames=0 random.trust_cpu=on no_timer_check "
                                    "clocksource=tsc tsc=reliable nolapic_timer initcall_blacklist=amd_pstate_init "
                                    "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 "
-                                   "krg.node={}",
-                                   node);
+                                   "possible_cpus={} krg.node={}",
+                                   spec.cpus, node);
     if (spec.accelerator == "tcg") line += fmt::format(" tsc_early_khz={} lpj={}", tsc_khz(), tsc_khz() * 4);
     if (spec.systemd) line += " systemd.show_status=false systemd.log_level=notice systemd.default_standard_output=journal";
     if (!spec.kernel_arguments.empty()) line += " " + spec.kernel_arguments;
