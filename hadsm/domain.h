@@ -10,7 +10,8 @@
  * (the file system), view.c (membership), main.c.
  *
  * Locks, outer to inner:
- *	hadsm_domains_mutex	the list of domains, and telling all of them of a view
+ *	hadsm_domains_mutex	the list of domains, and telling all of them of a view; inside
+ *				of what a file system holds (fs.h)
  *	mmap_lock, VMA lock	of a program that faults; dropped before a wait where the
  *				kernel lets us
  *	domain.punch_lock	around the wait for a hole

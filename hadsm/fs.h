@@ -14,6 +14,8 @@
  *	hadsm_names.use_lock	who of this node uses which inode, against the reaper
  *	hadsm_names.lock	one transaction at a time on this node; held while it runs
  *				with all its pages locked, never while it waits for one
+ * hadsm_domains_mutex (domain.h) is taken inside of i_rwsem and use_lock, since the first
+ * use of a file may make the domain of its data; never inside of hadsm_names.lock.
  */
 #ifndef KRG_HADSM_FS_H
 #define KRG_HADSM_FS_H
