@@ -71,3 +71,5 @@ MODULE_LICENSE("GPL");
 MODULE_AUTHOR("The Kerrighed developers");
 MODULE_DESCRIPTION("Kerrighed: a cluster operating system layer");
 MODULE_VERSION(KRG_VERSION);
+/* Every member is home and backup of pages, whether it mounts anything or not. */
+MODULE_SOFTDEP("post: hadsm");
