@@ -98,6 +98,7 @@ static void domain_release(struct kref *ref)
 {
 	struct hadsm_domain *d = container_of(ref, struct hadsm_domain, ref);
 
+	free_percpu(d->counts);
 	mutex_destroy(&d->lock);
 	mutex_destroy(&d->punch_lock);
 	xa_destroy(&d->stores);
@@ -127,6 +128,9 @@ static struct hadsm_domain *domain_create(u64 id)
 	d = kzalloc(sizeof(*d), GFP_KERNEL);
 	if (!d)
 		goto put_module;
+	d->counts = alloc_percpu(struct hadsm_counts);
+	if (!d->counts)
+		goto free;
 	kref_init(&d->ref);
 	d->id = id;
 	mutex_init(&d->lock);
@@ -156,6 +160,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	return d;
 
 free:
+	free_percpu(d->counts);
 	kfree(d);
 put_module:
 	module_put(THIS_MODULE);

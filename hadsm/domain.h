@@ -7,7 +7,7 @@
  * Files: domain.c (life of domains, stores, and the timer), action.c (what the engine wants
  * done), edge.c (the part of it that touches page tables, in a worker), net.c
  * (messages), page.c (what a fault, read or write waits for), file.c and super.c
- * (the file system), view.c (membership), main.c.
+ * (the file system), view.c (membership), stats.c (what is counted), main.c.
  *
  * Locks, outer to inner:
  *	hadsm_domains_mutex	the list of domains, and telling all of them of a view; inside
@@ -34,6 +34,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
+#include <linux/percpu.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -110,6 +111,7 @@ struct hadsm_domain {
 	struct hadsm_task snapshot;	/* at most one is under way */
 	bool draining, drained;
 	u64 refused, resets;
+	struct hadsm_counts __percpu *counts;	/* any context that may be preempted */
 
 	/* Written under the lock; read without it, under a folio lock or before waiting. */
 	bool dead;			/* this node's part in it is over: -EIO, SIGBUS */
@@ -136,6 +138,28 @@ struct hadsm_store {
 /* main.c */
 extern struct workqueue_struct *hadsm_wq, *hadsm_lock_wq;
 extern struct krg_dsm_params hadsm_params;
+
+/* stats.c */
+#define HADSM_LATENCIES		24	/* [0]: below 2 us; [i]: from 2^i us, below twice that; the last: all above */
+enum hadsm_count { HADSM_HIT_READ, HADSM_HIT_WRITE, HADSM_HITS };
+/* Of one processor; what the engine does not see, because it costs no message. */
+struct hadsm_counts {
+	u64 hit[HADSM_HITS];
+	u64 wait[HADSM_HITS][HADSM_LATENCIES];	/* from the request to the grant, by access */
+	u64 wait_us[HADSM_HITS];
+};
+#define HADSM_LINE_MAX		4096	/* of one domain in /proc/kerrighed/containers */
+int hadsm_stats_init(void);
+void hadsm_stats_exit(void);
+/** A page was here, with the access in @mode. Costs one addition. */
+static inline void hadsm_count_hit(struct hadsm_domain *d, u16 mode)
+{
+	this_cpu_inc(d->counts->hit[mode == KRG_DSM_WRITE ? HADSM_HIT_WRITE : HADSM_HIT_READ]);
+}
+/** An access in @mode was granted after @ns. */
+void hadsm_count_wait(struct hadsm_domain *d, u16 mode, u64 ns);
+/** One domain as one line of /proc/kerrighed/containers, without its end: bytes at @at. */
+int hadsm_stats_line(struct hadsm_domain *d, char *at, size_t room);
 
 /* domain.c */
 extern struct mutex hadsm_domains_mutex;

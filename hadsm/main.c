@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * hadsm.ko: memory shared by the nodes of a cluster. What starts, in which order,
- * its parameters, and /proc/kerrighed/containers.
+ * and its parameters.
  */
 #include <linux/module.h>
-#include <linux/seq_file.h>
 #include <linux/workqueue.h>
-
-#include <kerrighed/proc.h>
 
 #include "fs.h"
 
@@ -18,6 +15,7 @@ struct krg_dsm_params hadsm_params = {
 	.retry_us = 2000,
 	.attempts = 100,
 	.pin_us = 2000000,
+	.pong_us = 20000,
 	.commit_us = 100000,
 	.dirty_max = 1024,
 	.parked_max = 4096,
@@ -27,47 +25,10 @@ module_param_named(hold_us, hadsm_params.hold_us, uint, 0444);
 MODULE_PARM_DESC(hold_us, "microseconds a page stays after a write was allowed");
 module_param_named(commit_us, hadsm_params.commit_us, uint, 0444);
 MODULE_PARM_DESC(commit_us, "microseconds after which written pages are copied to other nodes (replicas > 1); 0: only on demand");
+module_param_named(pong_us, hadsm_params.pong_us, uint, 0444);
+MODULE_PARM_DESC(pong_us, "a page asked for again within so many microseconds after it was taken away counts as a ping-pong");
 module_param_named(dirty_max, hadsm_params.dirty_max, uint, 0444);
 MODULE_PARM_DESC(dirty_max, "written pages that start a copy; 0: no bound");
-
-static struct proc_dir_entry *hadsm_proc;
-
-/* ---- /proc/kerrighed/containers ---- */
-
-static void proc_show_domain(struct seq_file *m, struct hadsm_domain *d)
-{
-	struct krg_dsm_stats st;
-
-	mutex_lock(&d->lock);
-	if (d->engine) {
-		krg_dsm_get_stats(d->engine, &st);
-		seq_printf(m, "%016llx name=%s replicas=%u requests=%llu errors=%llu objects=%llu dirty=%llu entries=%llu degraded=%llu lost=%llu",
-			   d->id, *d->name ? d->name : "-", d->replicas, st.requests, st.errors,
-			   st.objects, st.dirty, st.entries, st.degraded, st.lost);
-		seq_printf(m, " messages_in=%llu messages_out=%llu pages_out=%llu bytes_out=%llu duplicates=%llu stale=%llu parked=%llu bad=%llu",
-			   st.messages_in, st.messages_out, st.pages_out, st.bytes_out,
-			   st.duplicates, st.stale, st.parked, st.bad);
-		seq_printf(m, " forwards=%llu invalidations=%llu hand_overs=%llu batches=%llu batch_objects=%llu batches_direct=%llu batches_dropped=%llu",
-			   st.forwards, st.invalidations, st.hand_overs, st.batches,
-			   st.batch_objects, st.batches_direct, st.batches_dropped);
-		seq_printf(m, " evictions=%llu injections=%llu copies_made=%llu resets=%llu no_memory=%llu checks=%llu memory=%llu recovering=%u letters=%u pins=%u suspended=%d draining=%d\n",
-			   st.evictions, st.injections, st.copies_made, st.resets, st.no_memory,
-			   st.checks, st.memory, st.recovering, d->nr_letters, d->nr_pins,
-			   d->suspended, d->draining);
-	}
-	mutex_unlock(&d->lock);
-}
-
-static int proc_show(struct seq_file *m, void *v)
-{
-	struct hadsm_domain *d;
-
-	mutex_lock(&hadsm_domains_mutex);
-	list_for_each_entry(d, &hadsm_domains, list)
-		proc_show_domain(m, d);
-	mutex_unlock(&hadsm_domains_mutex);
-	return 0;
-}
 
 /* ---- life ---- */
 
@@ -95,18 +56,17 @@ static int __init hadsm_init(void)
 	err = hadsm_net_init();
 	if (err)
 		goto view_exit;
-	err = -ENOMEM;
-	hadsm_proc = krg_proc_add("containers", proc_show);
-	if (!hadsm_proc)
+	err = hadsm_stats_init();
+	if (err)
 		goto net_exit;
 	err = register_filesystem(&hadsm_fs_type);
 	if (err)
-		goto proc_remove;
+		goto stats_exit;
 	hadsm_view_announce();
 	return 0;
 
-proc_remove:
-	krg_proc_remove(hadsm_proc);
+stats_exit:
+	hadsm_stats_exit();
 net_exit:
 	hadsm_net_exit();
 view_exit:
@@ -125,7 +85,7 @@ destroy_wq:
 static void __exit hadsm_exit(void)
 {
 	unregister_filesystem(&hadsm_fs_type);
-	krg_proc_remove(hadsm_proc);
+	hadsm_stats_exit();
 	hadsm_net_exit();
 	hadsm_view_exit();
 	hadsm_domains_exit();

@@ -11,6 +11,7 @@
  * does not. Errors and wishes are kept for the same task in the same way.
  */
 #include <linux/file.h>
+#include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -98,6 +99,7 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, struct h
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = mode };
 	struct hadsm_domain *d = s->domain;
 	struct hadsm_waiter *w;
+	u64 begin = ktime_get_ns();
 	int err;
 
 	*out = NULL;
@@ -108,10 +110,12 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, struct h
 		return -ENOMEM;
 	ev.object = hadsm_object(s, index);
 	err = waiter_wait(d, w, &ev);
-	if (err)
+	if (err) {
 		kref_put(&w->ref, hadsm_waiter_release);
-	else
+	} else {
+		hadsm_count_wait(d, mode, ktime_get_ns() - begin);
 		*out = w;
+	}
 	return err;
 }
 
@@ -132,10 +136,12 @@ struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
 	struct folio *folio;
 	int err;
 
+	folio = hadsm_page_lock(s, index, mode);
+	if (folio) {
+		hadsm_count_hit(s->domain, mode);
+		return folio;
+	}
 	for (;;) {
-		folio = hadsm_page_lock(s, index, mode);
-		if (folio)
-			return folio;
 		err = page_request(s, index, mode, &w);
 		if (err)
 			return ERR_PTR(err);
@@ -371,6 +377,8 @@ static vm_fault_t hadsm_fault(struct vm_fault *vmf)
 		folio = NULL;
 	}
 	if (folio) {
+		if (!(vmf->flags & FAULT_FLAG_TRIED))	/* otherwise it was a miss a moment ago */
+			hadsm_count_hit(s->domain, mode);
 		if (mode == KRG_DSM_READ)
 			pin_take(s, vmf->pgoff, mode);	/* of a write: when page_mkwrite follows */
 		vmf->page = &folio->page;

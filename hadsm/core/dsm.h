@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define KRG_DSM_VERSION		1	/* of the messages between engines */
+#define KRG_DSM_VERSION		2	/* of the messages between engines */
 #define KRG_DSM_NODES_MAX	16384	/* node ids are 1..16384 as far as the engine cares */
 #define KRG_DSM_REPLICAS_MAX	4
 #define KRG_DSM_CHUNK_SHIFT	9	/* 512 objects a chunk */
@@ -75,6 +75,7 @@ struct krg_dsm_params {
 	u32 dirty_max;		/* so many dirty objects start a commit; 0: no bound */
 	u32 parked_max;		/* messages of a later epoch kept, before the sender is reset */
 	u32 pin_us;		/* a page pinned for I/O keeps others waiting so long, then they get -EBUSY; 0: for ever */
+	u32 pong_us;		/* a page asked for again so soon after it was taken away is counted as a ping-pong; 0: none is */
 };
 
 struct krg_dsm_config {
@@ -246,20 +247,28 @@ struct krg_dsm_copy {
 	u32 transaction;	/* 0: none under way */
 };
 
+/*
+ * requests = hits + misses + errors + those under way. A GET is one of answered_here (by this node, its
+ * home, from what it has), hops_2 (one other node took part: home or holder) and hops_3 (home and others).
+ */
 struct krg_dsm_stats {
-	u64 requests, hits, errors;		/* of local programs */
-	u64 messages_in, messages_out, pages_out, bytes_out;
+	u64 requests, hits, misses, errors;	/* of local programs: without a message, after one, in vain */
+	u64 answered_here, hops_2, hops_3;
+	u64 messages_in, messages_out, pages_in, pages_out, bytes_in, bytes_out;	/* bytes: without pages */
 	u64 duplicates, stale, parked, bad;	/* messages: seen before, of a lower epoch, kept for a later, malformed */
-	u64 forwards, invalidations, hand_overs;
+	u64 forwards, invalidations, downgrades, hand_overs;	/* done here for others */
 	u64 batches, batch_objects, batches_direct, batches_dropped;
-	u64 ping_pongs, pinned;			/* wanted back within its minimum hold time; refused because of a pin */
+	u64 ping_pongs, held, pinned;		/* asked for again soon after; wanted within the minimum hold time; refused because of a pin */
 	u64 evictions, injections;		/* copies given up; copies taken in for others */
 	u64 copies_made;			/* for safety: to bring an object up to k */
 	u64 punched;				/* objects turned to zeros here as home */
-	u64 lost;				/* objects found without a copy */
+	u64 lost;				/* requests refused here as home: no copy is left */
 	u64 resets, no_memory, checks;		/* connections given up; allocations failed; impossible states met */
 	/* gauges */
 	u64 objects, dirty, entries, degraded;	/* records; dirty copies; directory entries; entries with fewer than k copies */
+	u64 shared, exclusive, retained, frozen, staged;	/* copies here */
+	u64 lost_objects;			/* of this home: may have been written, and no copy is left; known when not recovering */
+	u64 repair_total, repair_left;		/* entries that lacked copies after the last rebuild; that still do */
 	u64 memory;				/* bytes allocated */
 	u32 recovering;				/* 1: not every chunk of this home answers yet */
 	u32 pad;

@@ -40,6 +40,8 @@ void Engine::event(const krg_dsm_event& ev) {
 
 void Engine::receive(NodeId from, const krg_dsm_event& ev) {
     stats_.messages_in++;
+    stats_.bytes_in += ev.len;
+    stats_.pages_in += ev.handle != 0;
     Message m;
     if (ev.handle && !own_page()) {
         refused_handle_ = ev.handle;

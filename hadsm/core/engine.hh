@@ -24,6 +24,7 @@ struct Waiter {
     Waiter* next = nullptr;
     u64 token = 0;
     u8 mode = 0;
+    bool missed = false;  // it took a message
 };
 
 /// What the home has told this holder to do, until it is done.
@@ -44,6 +45,7 @@ struct Granted {
     bool grant = false, page = false, zeros = false, initialised = false;
     bool direct = false;  // not durable before it came here
     bool have = false;
+    bool others = false;  // more than the home and this node took part
     Version version{};
     Rset rset{};
     u64 handle = 0;
@@ -130,7 +132,9 @@ struct Entry {
     Link<Entry> all, ready;
     krg_dsm_policy policy{};
     bool exclusive = false;
-    bool repair = false;  // wanted when nothing else is
+    bool repair = false;   // wanted when nothing else is
+    bool lacking = false;  // counted in repair_left
+    bool others = false;   // the current transaction needed more than home and requester
     Hole hole = Hole::none;
     Version version{};
     NodeId writer = 0;
@@ -168,6 +172,12 @@ struct OldView {
     u64 epoch = 0;
     krg_dsm_member* member = nullptr;
     u32 members = 0, room = 0;
+};
+
+/// What was taken away lately.
+struct Recent {
+    Key key{};
+    Us at = 0;  // 0: nothing
 };
 
 /// What this engine knows of another node.
@@ -405,6 +415,7 @@ private:
     void evict_transaction(Entry& e);
     void repair_transaction(Entry& e);
     void give(Entry& e, u8 mode, Payload payload);
+    void needed(Entry& e, NodeId node) const;
     void forward(Entry& e, NodeId holder, NodeId to, u8 mode);
     void release_frozen(Entry& e);
     void on_released(NodeId from, const Message& m);
@@ -437,6 +448,16 @@ private:
     [[nodiscard]] bool widen_rset(Entry& e);
     [[nodiscard]] bool mend(Entry& e);
     void on_init(NodeId from, const Message& m);
+
+    // stats.cc: what is counted
+    void count_answer(const Obj& o, bool others);
+    void taken_away(const Key& key);
+    void asked_again(const Key& key);
+    [[nodiscard]] u32 copies_of(const Entry& e) const;
+    [[nodiscard]] bool lacks_copies(const Entry& e) const;
+    void begin_repairs();
+    void check_repair(Entry& e, bool gone);
+    [[nodiscard]] u64 lost_objects() const;
 
     // punch.cc: ranges that become zeros
     void punch(const krg_dsm_event& ev);
@@ -584,6 +605,8 @@ private:
     u64 next_request_ = 1;
     bool drain_again_ = false;  // this node may be empty now
     bool draining_ = false, drained_told_ = false, stopped_ = false;
+    static constexpr u32 recent_max = 64;
+    Recent recent_[recent_max];
 
     // The directory.
     Table<Entry> entries_;

@@ -30,7 +30,7 @@ void Engine::on_command(NodeId from, const Message& m) {
     c.request = m.request;
     c.version = m.version;
     c.rset = m.rset;
-    if (c.type == Type::forward && o->state == KRG_DSM_X && now_ < o->hold_until) stats_.ping_pongs++;
+    if (c.type == Type::forward && o->state == KRG_DSM_X && now_ < o->hold_until) stats_.held++;
     ready(*o);
 }
 
@@ -195,6 +195,10 @@ void Engine::hand_over(Obj& o) {
     m.payload = Payload::page;
     m.initialised = o.initialised;
     m.dirty = straight;
+    if (o.state == KRG_DSM_X) {
+        taken_away(o.key);
+        if (c.mode == KRG_DSM_READ) stats_.downgrades++;
+    }
     if (c.mode == KRG_DSM_WRITE) {
         m.rset = c.rset;
         stats_.hand_overs++;
@@ -230,6 +234,7 @@ void Engine::run_invalidate(Obj& o) {
     }
     if (o.state == KRG_DSM_S && !quieten(o, true)) return;
     stats_.invalidations++;
+    if (o.state == KRG_DSM_S) taken_away(o.key);
     const bool has = o.state == KRG_DSM_S || o.state == KRG_DSM_R;
     bool keep = c.keep && has;
     if (has && c.node) {

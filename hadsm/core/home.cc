@@ -82,7 +82,7 @@ bool Engine::make_room(Entry& e) {
 }
 
 void Engine::begin_transaction(Entry& e) {
-    e.copy_failed = e.was_pinned = e.widened = e.mended = false;
+    e.copy_failed = e.was_pinned = e.widened = e.mended = e.others = false;
     e.source = e.target = 0;
     e.acks = 0;
     e.rset = {};
@@ -128,6 +128,7 @@ void Engine::refuse(Entry& e, Errno error) {
 void Engine::finish(Entry& e) {
     e.phase = Phase::idle;
     e.current = {};
+    check_repair(e, false);
     ready_entries_.push(e.ready, &e);
 }
 
@@ -135,6 +136,7 @@ void Engine::forget_if_empty(Entry& e) {
     if (e.phase != Phase::idle || e.queue || e.exclusive || copies(e) || e.stale.count() || e.frozen.count() ||
         e.hole != Hole::none)
         return;
+    check_repair(e, true);
     ready_entries_.remove(e.ready);
     e.sharers.release(heap_);
     e.retained.release(heap_);
@@ -154,6 +156,9 @@ NodeId Engine::holder_for(const Entry& e, NodeId not_this) const {
     return 0;
 }
 
+/// @node has to do something for the current transaction.
+void Engine::needed(Entry& e, NodeId node) const { e.others = e.others || (node != cfg_.self && node != e.current.node); }
+
 /// The answer that needs no page from another, and the wait for its CLOSE.
 void Engine::give(Entry& e, u8 mode, Payload payload) {
     Message m = about(Type::grant, e);
@@ -163,6 +168,7 @@ void Engine::give(Entry& e, u8 mode, Payload payload) {
     m.rset = e.rset;
     m.payload = payload;
     m.initialised = initialised(e.key);
+    m.keep = e.others;
     e.phase = Phase::closing;
     send(e.current.node, m);
     if (KRG_DSM_MUTANT(CloseNotAwaited)) ready_entries_.push(e.ready, &e);
@@ -176,6 +182,7 @@ void Engine::forward(Entry& e, NodeId holder, NodeId to, u8 mode) {
     m.version = e.exclusive ? Version{} : e.version;
     m.rset = e.rset;
     e.phase = to ? Phase::closing : Phase::demoting;
+    needed(e, holder);
     send(holder, m);
 }
 

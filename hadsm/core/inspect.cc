@@ -42,21 +42,6 @@ void Engine::for_each(int (*visit)(void*, const krg_dsm_object*), void* context)
     }
 }
 
-void Engine::stats(krg_dsm_stats& s) const {
-    s = stats_;
-    s.no_memory = heap_.failed();
-    s.objects = objects_.count();
-    s.dirty = dirty_.count();
-    s.entries = entries_.count();
-    s.memory = heap_.used();
-    s.recovering = members_ && !home_serving_;
-    s.degraded = 0;
-    for (const Entry* e = entries_.first(); e; e = entries_.after(e)) {
-        const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
-        if (e->exclusive || !e->version.zero()) s.degraded += have < replicas(e->policy);
-    }
-}
-
 /// Order of records does not matter: the parts are added up.
 u64 Engine::hash() const {
     u64 h = mix(epoch_,

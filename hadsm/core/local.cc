@@ -60,6 +60,7 @@ void Engine::request(const krg_dsm_event& ev) {
     }
     w->token = ev.token;
     w->mode = static_cast<u8>(ev.mode);
+    w->missed = o->asked != 0;
     (o->last_waiter ? o->last_waiter->next : o->waiters) = w;
     o->last_waiter = w;
     ready(*o);
@@ -131,6 +132,7 @@ bool Engine::grant_one(Obj& o, const Waiter& w) {
     }
     push(a);
     if (w.mode == KRG_DSM_WRITE && durable(o.policy)) set_dirty(o);
+    (w.missed ? stats_.misses : stats_.hits)++;
     o.installing++;
     return true;
 }
@@ -151,8 +153,11 @@ void Engine::ask(Obj& o) {
     const bool write = o.waiters->mode == KRG_DSM_WRITE;
     if (o.state == KRG_DSM_X || (!write && o.state == KRG_DSM_S)) return;
     u8 mode = o.waiters->mode;
-    for (const Waiter* w = o.waiters; w; w = w->next)
+    for (Waiter* w = o.waiters; w; w = w->next) {
         if (w->mode == KRG_DSM_WRITE) mode = KRG_DSM_WRITE;
+        w->missed = true;
+    }
+    asked_again(o.key);
     if (!o.request) o.request = next_request_++;
     Message m = about(Type::get, o);
     m.request = o.request;
@@ -177,6 +182,7 @@ void Engine::on_data(NodeId from, Message& m) {
     g.page = true;
     g.handle = m.handle;
     g.zeros = m.handle == 0;
+    g.others = g.others || from != home(o->key, o->policy);
     if (m.payload != Payload::follows) {  // not a part: the whole access
         g.grant = true;
         g.version = m.version;
@@ -200,6 +206,7 @@ void Engine::on_grant(NodeId from, Message& m) {
     g.rset = m.rset;
     g.initialised = m.initialised;
     g.have = m.payload == Payload::have;
+    g.others = g.others || m.keep;
     if (m.payload == Payload::zeros) g.page = g.zeros = true;
     o->asked = m.mode;
     if (g.have || g.page) finish_grant(*o);
@@ -232,6 +239,7 @@ void Engine::finish_grant(Obj& o) {
     const Granted g = o.granted;
     const u8 mode = o.asked;
     o.granted = {};
+    count_answer(o, g.others);
     if (o.state != KRG_DSM_X || g.page) {
         if (g.page) {
             if (o.mapped) {  // nobody sends a page to a node that reads its own copy

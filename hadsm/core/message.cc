@@ -101,7 +101,7 @@ bool fields(A& a, M& m) {
     case Type::data:
     case Type::grant:
         object(a, m), a.u64s(m.request), a.u8s(m.mode), version(a, m), rset(a, m), a.choice(m.payload), a.flag(m.initialised),
-            a.flag(m.dirty);
+            a.flag(m.dirty), a.flag(m.keep);
         return true;
     case Type::close: object(a, m), a.u64s(m.request), version(a, m), a.flag(m.dirty); return true;
     case Type::fail:

@@ -111,7 +111,8 @@ struct Message {
     u8 mode = 0;      ///< enum krg_dsm_mode, or enum krg_dsm_state in a REPORT
     Payload payload = Payload::have;
     Fate fate = Fate::none;
-    bool keep = false, initialised = false, dirty = false;
+    bool keep = false;  ///< of a GRANT: others than its home had to act first
+    bool initialised = false, dirty = false;
     Errno error = Errno::none;
     Rset rset{};
     u32 count = 0;

@@ -367,11 +367,10 @@ void Engine::finish_rebuild() {
     for (const Note* n = notes_; n; n = n->next) judge_frozen(*n);
     free_notes();
     for (Entry* e = entries_.first(); e; e = entries_.after(e)) {
-        const u32 have = e->exclusive ? e->retained.count() + 1 : copies(*e);
-        const bool lacks = have && have < copies_needed(e->policy) && (e->exclusive || !e->version.zero());
-        if (lacks || e->stale.count()) e->repair = true;
+        if (lacks_copies(*e) || e->stale.count()) e->repair = true;
         ready_entries_.push(e->ready, e);
     }
+    begin_repairs();
     push_chunk_ = chunks_.first();
     while (Parked* p = early_) {
         early_ = p->next;

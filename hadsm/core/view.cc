@@ -113,6 +113,7 @@ void Engine::abort_requests(u64 old_epoch) {
 
 /// The directory is rebuilt from the holders.
 void Engine::abort_directory() {
+    stats_.repair_total = stats_.repair_left = 0;
     while (Entry* e = entries_.first()) {
         while (Want* w = e->queue) {
             e->queue = w->next;

@@ -88,6 +88,7 @@ void Engine::invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to) {
     m.version = e.version;
     m.keep = keep;
     e.acks++;
+    needed(e, node);
     send(node, m);
 }
 
@@ -154,6 +155,7 @@ void Engine::start_copy(Entry& e, NodeId source, NodeId target) {
     m.version = e.version;
     e.phase = Phase::copying;
     e.target = target;
+    needed(e, target);
     send(source, m);
 }
 
@@ -179,6 +181,7 @@ void Engine::set_rset(Entry& e, const Rset& rset) {
     m.rset = rset;
     e.rset = rset;
     e.phase = Phase::setting;
+    needed(e, e.writer);
     send(e.writer, m);
 }
 
