@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What the scenarios of test_hadsm_fs and test_hadsm_prefix share: two mounts on every node, guest programs on several nodes at
-// once. The scenarios themselves are in hadsm_fs_*.cc.
+// What the scenarios of test_hadsm_fs, test_hadsm_prefix and test_hadsm_chaos share: mounts on every node, guest programs on
+// several nodes at once, histories of memory. The scenarios themselves are in hadsm_fs_*.cc, hadsm_prefix.cc and hadsm_chaos.cc.
 #pragma once
 
 #include "steps.hh"
@@ -11,11 +11,12 @@
 
 namespace krg::cluster_test {
 
-constexpr const char* one_copy = "/run/krg-one";    ///< replicas=1
-constexpr const char* two_copies = "/run/krg-two";  ///< replicas=2
+constexpr const char* one_copy = "/run/krg-one";        ///< replicas=1
+constexpr const char* two_copies = "/run/krg-two";      ///< replicas=2
+constexpr const char* three_copies = "/run/krg-three";  ///< replicas=3
 
-/// Every running node is a member, has the module, and both mounts. Cheap when it is so already.
-void prepare(Test& test);
+/// Every running node is a member, has the module, and these mounts. Cheap when it is so already.
+void prepare(Test& test, const std::vector<const char*>& mounts = {one_copy, two_copies});
 /// A fresh directory below one of the mounts, or in /shared.
 [[nodiscard]] std::string fresh_dir(Test& test, const std::string& below, const std::string& name);
 /// A program of build/host/bin.
@@ -53,6 +54,18 @@ private:
     Test& test_;
     BackgroundProcess process_;
 };
+
+/// Loads and stores of several players in one mapped file (krg-linearize).
+struct Recording {
+    std::string file, shared, seed, operations = "500", patience = "100";
+    unsigned players = 3;
+};
+/// A new one, in a directory of its own below `mount`.
+[[nodiscard]] Recording recording(Test& test, const char* mount);
+/// Player `me` (from 0) on `node`.
+[[nodiscard]] Job recorder(const Test& test, int node, unsigned me, const Recording& r);
+/// Can one memory have answered all players so? `more`: options of `krg-linearize check`. The logs are kept if not.
+void judge(Test& test, const Recording& r, const std::vector<std::string>& more, const std::string& sentence);
 
 void scenario_names(Test& test);
 void scenario_locks(Test& test);

@@ -10,11 +10,16 @@ namespace krg::cluster_test {
 
 namespace {
 
+const char* options_of(std::string_view mount) {
+    if (mount == one_copy) return "name=one,replicas=1";
+    return mount == two_copies ? "name=two,replicas=2" : "name=three,replicas=3";
+}
+
 // The mount of a node that was out of the cluster meanwhile answers EIO until it is made anew.
-std::string mount_line(const char* dir, const char* options) {
+std::string mount_line(const char* dir) {
     return fmt::format("stat {0} >/dev/null 2>&1 || umount -l {0} 2>/dev/null; mkdir -p {0} && {{ mountpoint -q {0} || mount "
                        "-t hadsm -o {1} none {0}; }}",
-                       dir, options);
+                       dir, options_of(dir));
 }
 
 void report(Test& test, const Job& job, const ProcessResult& result, const std::string& sentence) {
@@ -24,7 +29,7 @@ void report(Test& test, const Job& job, const ProcessResult& result, const std::
 
 }  // namespace
 
-void prepare(Test& test) {
+void prepare(Test& test, const std::vector<const char*>& mounts) {
     const NodeIds nodes = running(test);
     require_view(test, nodes, "all are members", 120);
     std::vector<Job> jobs;
@@ -42,13 +47,11 @@ void prepare(Test& test) {
     };
     step(60);
     require_view(test, nodes, "all have hadsm.ko", 60);
-    for (int node : nodes)
-        jobs.push_back(
-            {node,
-             {"sh", "-c",
-              mount_line(one_copy, "name=one,replicas=1") + " && " + mount_line(two_copies, "name=two,replicas=2")}});
+    std::string script = "true";
+    for (const char* mount : mounts) script += " && { " + mount_line(mount) + "; }";
+    for (int node : nodes) jobs.push_back({node, {"sh", "-c", script}});
     step(90);
-    test.report.require(ready, "both file systems are mounted everywhere", evidence);
+    test.report.require(ready, "the file systems are mounted everywhere", evidence);
 }
 
 std::string fresh_dir(Test& test, const std::string& below, const std::string& name) {
