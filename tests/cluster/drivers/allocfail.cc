@@ -210,7 +210,8 @@ int main(int argc, char** argv) {
     defaults.rounds = 10;
     // The kernel says so when pages are refused, whoever refused them. Everything else has a line of its own in front. And
     // kmemleak, when it was refused what would have told it where not to look; and the module, when it could not start.
-    defaults.allowed_splats = {"out of memory", "call trace", "kmemleak scan area", "cannot start"};
+    defaults.allowed_splats = {"out of memory", "call trace", "kmemleak scan area", "cannot start",
+                               "no memory for trace events"};
     DriverOptions options = read_options(argc, argv, std::move(defaults));
     const std::vector<Scenario> scenarios{
         {"load", "every allocation of loading and unloading fails once", scenario_load},

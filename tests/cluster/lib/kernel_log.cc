@@ -22,6 +22,8 @@ constexpr std::array patterns{
     LogPattern{R"(Unable to handle|unable to handle)", "oops"},
     LogPattern{R"(\bKASAN\b)", "KASAN"},
     LogPattern{R"(UBSAN:)", "UBSAN"},
+    // The kernel's own tracing warns, once, when it has no memory for the fields of a module's events.
+    LogPattern{R"(WARNING: CPU: .* event_define_fields\+)", "no memory for trace events"},
     LogPattern{R"(WARNING: CPU:)", "warning"},
     LogPattern{R"(WARNING: )", "lockdep"},
     LogPattern{R"(possible (circular|recursive) locking|inconsistent lock state|suspicious RCU usage|bad unlock balance)",
@@ -44,8 +46,8 @@ constexpr std::array patterns{
     LogPattern{R"(unregister_netdevice: waiting for)", "leaked network device"},
     LogPattern{R"(remove_proc_entry|leaking at least)", "leaked proc file"},
     LogPattern{R"(segfault at)", "segmentation fault"},
-    LogPattern{R"(kerrighed: .*cannot start)", "cannot start"},
     LogPattern{R"(kerrighed: .*(internal check|check failed))", "module error"},
+    LogPattern{R"(kerrighed: .*cannot start)", "cannot start"},
     LogPattern{R"(Call Trace:)", "call trace"},
 };
 
@@ -86,8 +88,8 @@ std::vector<LogFinding> find_splats(const std::string& log, const std::vector<st
     // One splat has many matching lines: after a hit, what belongs to its context is passed over.
     for (size_t i = 0; i < lines.size() && found.size() < limit; ++i) {
         for (size_t p = 0; p < patterns.size(); ++p) {
-            if (std::find(allowed.begin(), allowed.end(), patterns[p].what) != allowed.end()) continue;
             if (!std::regex_search(lines[i], compiled()[p])) continue;
+            if (std::find(allowed.begin(), allowed.end(), patterns[p].what) != allowed.end()) break;
             found.push_back({static_cast<int>(i) + 1, patterns[p].what, joined(lines, i, context_lines)});
             i += context_lines - 1;
             break;

@@ -24,7 +24,8 @@ struct LogFinding {
     std::string text;  ///< the line and what follows it
 };
 
-/// Lines that match a pattern, at most `limit` of them. `allowed`: patterns (by `what`) that do not count here.
+/// Lines that match a pattern, at most `limit` of them; the first pattern that matches says what a line is. `allowed`: patterns (by
+/// `what`) that do not count here.
 [[nodiscard]] std::vector<LogFinding> find_splats(const std::string& log, const std::vector<std::string_view>& allowed = {},
                                                   size_t limit = 5);
 

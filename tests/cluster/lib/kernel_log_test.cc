@@ -19,6 +19,14 @@ const char* const quiet_log =
     "[   13.000000] kerrighed: node 4 (node4) refused: its cluster key is another one\n"
     "[   14.000000] tipc: Disabling bearer <eth:eth1>\n";
 
+TEST(KernelLog, AnAllowedWarningIsNoOtherWarning) {
+    const std::string at = "[  149.3] WARNING: CPU: 0 PID: 128 at kernel/trace/trace_events.c:2556 ";
+    const std::vector<std::string_view> allowed{"no memory for trace events"};
+    EXPECT_TRUE(find_splats(at + "event_define_fields+0x2e9/0x4d0\n", allowed).empty());
+    EXPECT_EQ(find_splats(at + "event_define_fields+0x2e9/0x4d0\n").size(), 1U);
+    EXPECT_EQ(find_splats(at + "event_remove+0x2e9/0x4d0\n", allowed).size(), 1U);
+}
+
 TEST(KernelLog, QuietLogHasNoSplat) { EXPECT_TRUE(find_splats(quiet_log).empty()); }
 
 struct Sample {
