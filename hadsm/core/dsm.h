@@ -31,11 +31,12 @@
 extern "C" {
 #endif
 
-#define KRG_DSM_VERSION		2	/* of the messages between engines */
+#define KRG_DSM_VERSION		3	/* of the messages between engines */
 #define KRG_DSM_NODES_MAX	16384	/* node ids are 1..16384 as far as the engine cares */
 #define KRG_DSM_REPLICAS_MAX	4
 #define KRG_DSM_CHUNK_SHIFT	9	/* 512 objects a chunk */
 #define KRG_DSM_MESSAGE_MAX	4096	/* bytes of one message without its page */
+#define KRG_DSM_RANGE_MAX	64	/* objects of one range request */
 
 /* Memory for the engine: directory entries, copies' records, messages not yet taken. May fail at any call. */
 struct krg_dsm_memory {
@@ -76,6 +77,8 @@ struct krg_dsm_params {
 	u32 parked_max;		/* messages of a later epoch kept, before the sender is reset */
 	u32 pin_us;		/* a page pinned for I/O keeps others waiting so long, then they get -EBUSY; 0: for ever */
 	u32 pong_us;		/* a page asked for again so soon after it was taken away is counted as a ping-pong; 0: none is */
+	u32 ahead_max;		/* so many objects may be on their way that nobody waits for; 0: AHEAD does nothing */
+	u32 calm_us;		/* an exclusive copy is given away ahead only if it was granted at least so long ago */
 };
 
 struct krg_dsm_config {
@@ -142,6 +145,11 @@ enum krg_dsm_event_type {
 	 * from writing there until it is done, or they may see either order.
 	 */
 	KRG_DSM_EV_PUNCH,
+	/*
+	 * Objects object.index..last, at most KRG_DSM_RANGE_MAX and of one chunk, will probably be read soon.
+	 * Those that can be had without making anybody wait come here as OFFERs; of the others nothing is heard.
+	 */
+	KRG_DSM_EV_AHEAD,
 	KRG_DSM_EV_TICK,	/* time passed (at or after the deadline) */
 };
 
@@ -150,7 +158,7 @@ struct krg_dsm_event {
 	u16 node;
 	u16 mode;		/* enum krg_dsm_mode */
 	struct krg_dsm_object object;
-	u64 last;		/* of PUNCH: the last index */
+	u64 last;		/* of PUNCH and AHEAD: the last index */
 	u64 token;
 	u64 epoch;
 	u64 handle;
@@ -194,6 +202,12 @@ enum krg_dsm_action_type {
 	 * itself: no memory for the list of members, it cannot take part and must leave the cluster.
 	 */
 	KRG_DSM_ACT_RESET,
+	/*
+	 * A copy that was asked for ahead: the page of handle (0: zeros) may be put into the page cache for reading. Whoever
+	 * does that calls krg_dsm_offer_taken() before the next action is taken, and then has the handle. No INSTALLED. Nothing
+	 * has to be done: the engine keeps what is not taken for the next REQUEST.
+	 */
+	KRG_DSM_ACT_OFFER,
 };
 
 struct krg_dsm_action {
@@ -203,7 +217,10 @@ struct krg_dsm_action {
 	u8 keep;
 	u8 fresh;
 	u8 cached;
+	u8 lazy;		/* of SEND: nobody waits for it; it may travel with others that follow */
+	u8 zero;
 	u16 reason;		/* enum krg_dsm_reason */
+	u16 zero2;
 	s32 error;
 	struct krg_dsm_object object;
 	u64 token;
@@ -263,6 +280,8 @@ struct krg_dsm_stats {
 	u64 copies_made;			/* for safety: to bring an object up to k */
 	u64 punched;				/* objects turned to zeros here as home */
 	u64 lost;				/* requests refused here as home: no copy is left */
+	u64 ahead_asked, ahead_got;		/* objects asked for ahead; that came */
+	u64 ahead_skipped;			/* that were not given, as their home here counts them */
 	u64 resets, no_memory, checks;		/* connections given up; allocations failed; impossible states met */
 	/* gauges */
 	u64 objects, dirty, entries, degraded;	/* records; dirty copies; directory entries; entries with fewer than k copies */
@@ -293,6 +312,9 @@ u64 krg_dsm_deadline(const struct krg_dsm *d);
 int krg_dsm_batch_object(const struct krg_dsm *d, u32 i, struct krg_dsm_object *object);
 /** The copy of object @i of that batch; belongs to the engine from now on. */
 void krg_dsm_batch_put(struct krg_dsm *d, u32 i, u64 handle);
+
+/** The OFFER taken last was put into the page cache: its handle is the edge's. */
+void krg_dsm_offer_taken(struct krg_dsm *d);
 
 /** This node's copy and directory entry of @object. */
 void krg_dsm_inspect(struct krg_dsm *d, const struct krg_dsm_object *object, struct krg_dsm_copy *copy);

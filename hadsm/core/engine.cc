@@ -33,6 +33,7 @@ void Engine::event(const krg_dsm_event& ev) {
         drain();
         return;
     case KRG_DSM_EV_PUNCH: punch(ev); return;
+    case KRG_DSM_EV_AHEAD: ahead(ev); return;
     case KRG_DSM_EV_TICK: tick(); return;
     default: stats_.bad++;
     }
@@ -144,6 +145,9 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::punched: on_punched(from, m); return;
     case Type::clear: on_clear(from, m); return;
     case Type::cleared: on_cleared(from, m); return;
+    case Type::get_range: on_range(from, m); return;
+    case Type::skipped: on_skipped(m); return;
+    case Type::declined: on_declined(from, m); return;
     case Type::none:
     case Type::count_: break;
     }

@@ -3,7 +3,7 @@
 // member functions, grouped by the file that implements them.
 //
 // Three roles share the engine. As *requester and holder* it has an Obj for every
-// object it holds a copy of or waits for (local.cc, holder.cc). As *home* it has an
+// object it holds a copy of or waits for (local.cc, ahead.cc, holder.cc). As *home* it has an
 // Entry for every object of its chunks that anybody holds (home.cc, write.cc), and a
 // Chunk with the bits of what was ever written. As *writer and backup* it has Batch
 // and Part records (commit.cc, backup.cc). A view change runs through all of them
@@ -33,6 +33,7 @@ struct Command {
     u8 mode = 0;
     bool keep = false;
     bool quiet = false;  // the page is write-protected or unmapped for this command
+    bool ahead = false;  // nobody waits for it
     NodeId home = 0, node = 0;
     u64 request = 0;
     Version version{};
@@ -86,6 +87,7 @@ struct Obj {
     bool in_transit = false;  // frozen, and not yet known to be durable elsewhere
     Staged* staged = nullptr;
     Us hold_until = 0;
+    bool hold_owed = false;  // begins anew with the first use of the grant
 
     // The edge.
     u32 installing = 0;  // GRANTs not yet used
@@ -95,6 +97,8 @@ struct Obj {
     // Programs.
     Waiter *waiters = nullptr, *last_waiter = nullptr;
     u8 asked = 0;           // mode of the GET under way
+    bool ahead = false;     // it is part of a GET_RANGE
+    bool offer = false;     // it came ahead: the edge may have it
     bool must_ask = false;  // it has to be sent (again)
     u64 request = 0;        // its id; kept over view changes until it is answered
     u32 attempts = 0;
@@ -118,6 +122,7 @@ struct Want {
     Type type = Type::none;  // get, evict, or set_rset for a repair by the home itself
     NodeId node = 0;
     u8 mode = 0;
+    bool ahead = false;
     u64 request = 0;
 };
 
@@ -299,6 +304,7 @@ public:
 
     [[nodiscard]] int snapshot_object(u32 i, krg_dsm_object& object) const;
     void snapshot_put(u32 i, u64 handle);
+    void offer_taken();
     void inspect(const krg_dsm_object& object, krg_dsm_copy& copy);
     [[nodiscard]] NodeId home_of(const Key& key, const krg_dsm_policy& policy);
     void stats(krg_dsm_stats& s) const;
@@ -381,6 +387,19 @@ private:
     void forget_if_empty(Obj& o);
     void ready(Obj& o) { ready_.push(o.ready, &o); }
     [[nodiscard]] krg_dsm_object object_of(const Obj& o) const;
+
+    // ahead.cc: what nobody waits for yet
+    void ahead(const krg_dsm_event& ev);
+    [[nodiscard]] bool ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request);
+    void not_ahead(Obj& o);
+    void offer(Obj& o);
+    void on_range(NodeId from, const Message& m);
+    [[nodiscard]] bool take_range(NodeId from, const Message& m, const Key& key);
+    [[nodiscard]] bool easy(const Entry& e) const;
+    void on_skipped(const Message& m);
+    [[nodiscard]] bool can_spare(const Obj& o) const;
+    void decline(Obj& o);
+    void on_declined(NodeId from, const Message& m);
 
     // holder.cc: what homes demand
     void on_command(NodeId from, const Message& m);
@@ -603,6 +622,7 @@ private:
     Table<Obj> objects_;
     List<Obj> ready_, dirty_, timed_, blocked_;
     u64 next_request_ = 1;
+    u32 ahead_ = 0;             // objects asked for ahead and not answered
     bool drain_again_ = false;  // this node may be empty now
     bool draining_ = false, drained_told_ = false, stopped_ = false;
     static constexpr u32 recent_max = 64;

@@ -30,6 +30,11 @@ void Engine::on_command(NodeId from, const Message& m) {
     c.request = m.request;
     c.version = m.version;
     c.rset = m.rset;
+    c.ahead = m.ahead;
+    if (c.ahead && !can_spare(*o)) {
+        decline(*o);
+        return;
+    }
     if (c.type == Type::forward && o->state == KRG_DSM_X && now_ < o->hold_until) stats_.held++;
     ready(*o);
 }
@@ -81,7 +86,9 @@ void Engine::edge_done(const krg_dsm_event& ev) {
     const bool unmap = o->edge == KRG_DSM_ACT_INVALIDATE;
     o->edge = 0;
     if (unmap && (ev.error || !ev.handle)) disown_page();
-    if (ev.error) {
+    if (ev.error && o->command.ahead) {
+        decline(*o);
+    } else if (ev.error) {
         const bool pinned = ev.error == static_cast<s32>(Errno::busy);
         if (!pinned || !give_up_pinned(*o)) arm(*o, now_ + cfg_.params.retry_us);
     } else {
@@ -195,6 +202,7 @@ void Engine::hand_over(Obj& o) {
     m.payload = Payload::page;
     m.initialised = o.initialised;
     m.dirty = straight;
+    m.lazy = c.ahead;
     if (o.state == KRG_DSM_X) {
         taken_away(o.key);
         if (c.mode == KRG_DSM_READ) stats_.downgrades++;

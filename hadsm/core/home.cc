@@ -39,6 +39,11 @@ void Engine::want(NodeId from, const Message& m) {
     w->node = from;
     w->mode = m.mode;
     w->request = m.request;
+    if (KRG_DSM_MUTANT(LastComeFirstServed) && e->queue) {
+        w->next = e->queue;
+        e->queue = w;
+        return;
+    }
     (e->last ? e->last->next : e->queue) = w;
     e->last = w;
     ready_entries_.push(e->ready, e);
@@ -96,6 +101,10 @@ void Engine::begin_transaction(Entry& e) {
 /// The next piece of the current transaction, when the last is done.
 void Engine::continue_transaction(Entry& e) {
     e.phase = Phase::idle;
+    if (e.current.ahead && !easy(e)) {
+        refuse(e, Errno::busy);
+        return;
+    }
     const bool own = e.current.type == Type::get && e.current.node == e.writer;
     if ((e.current.type == Type::get || e.current.type == Type::evict) && !own && mend(e)) return;
     switch (e.current.type) {
@@ -169,6 +178,7 @@ void Engine::give(Entry& e, u8 mode, Payload payload) {
     m.payload = payload;
     m.initialised = initialised(e.key);
     m.keep = e.others;
+    m.lazy = e.current.ahead;
     e.phase = Phase::closing;
     send(e.current.node, m);
     if (KRG_DSM_MUTANT(CloseNotAwaited)) ready_entries_.push(e.ready, &e);
@@ -181,6 +191,7 @@ void Engine::forward(Entry& e, NodeId holder, NodeId to, u8 mode) {
     m.node = to;
     m.version = e.exclusive ? Version{} : e.version;
     m.rset = e.rset;
+    m.ahead = m.lazy = e.current.ahead;
     e.phase = to ? Phase::closing : Phase::demoting;
     needed(e, holder);
     send(holder, m);
@@ -191,6 +202,8 @@ void Engine::read_transaction(Entry& e) {
     if (e.exclusive) {
         if (e.writer == q)
             give(e, KRG_DSM_WRITE, Payload::have);
+        else if (KRG_DSM_MUTANT(AheadFromRetained) && e.current.ahead && !e.retained.empty() && e.retained.at(0) != q)
+            forward(e, e.retained.at(0), q, KRG_DSM_READ);
         else
             forward(e, e.writer, q, KRG_DSM_READ);
     } else if (e.sharers.has(q) || e.retained.has(q)) {

@@ -55,11 +55,13 @@ u64 Engine::hash() const {
         u64 x = mix(hash_of(o->key), o->state | o->mapped << 4 | o->zeros << 5 | o->dirty << 6 | o->in_batch << 7 |
                                          o->unused << 8 | o->initialised << 9 | static_cast<u64>(o->asked) << 10 |
                                          static_cast<u64>(o->edge) << 12 | static_cast<u64>(o->installing) << 20 |
-                                         o->evicting << 28 | o->evict_asked << 29);
+                                         o->evicting << 28 | o->evict_asked << 29 | static_cast<u64>(o->ahead) << 32 |
+                                         static_cast<u64>(o->offer) << 33 | static_cast<u64>(o->hold_owed) << 34);
         x = mix(x, mix(o->version.epoch, o->version.count));
         x = mix(x, o->request ? 1 : 0);
         x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 |
-                       static_cast<u64>(o->command.node) << 16 | static_cast<u64>(o->command.mode) << 32);
+                       static_cast<u64>(o->command.ahead) << 10 | static_cast<u64>(o->command.node) << 16 |
+                       static_cast<u64>(o->command.mode) << 32);
         x = mix(x, o->granted.grant | o->granted.page << 1 | o->in_transit << 3 | static_cast<u64>(o->init_acks) << 8);
         for (const Waiter* w = o->waiters; w; w = w->next) x = mix(x, w->mode);
         for (u32 i = 0; i < o->rset.count; i++) x = mix(x, o->rset.node[i]);
@@ -72,9 +74,11 @@ u64 Engine::hash() const {
                                          static_cast<u64>(e->hole) << 56 | static_cast<u64>(e->source) << 40);
         x = mix(x, mix(e->version.epoch, e->version.count));
         x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3) ^ set(e->frozen, 4));
-        x = mix(x, mix(static_cast<u64>(e->current.type), e->current.node | static_cast<u64>(e->current.mode) << 16));
+        x = mix(x, mix(static_cast<u64>(e->current.type),
+                       e->current.node | static_cast<u64>(e->current.mode) << 16 | static_cast<u64>(e->current.ahead) << 24));
         for (const Want* w = e->queue; w; w = w->next)
-            x = mix(x, mix(static_cast<u64>(w->type), w->node | static_cast<u64>(w->mode) << 16));
+            x = mix(x, mix(static_cast<u64>(w->type),
+                           w->node | static_cast<u64>(w->mode) << 16 | static_cast<u64>(w->ahead) << 24));
         h += x * 3;
     }
     if (punch_)

@@ -71,6 +71,7 @@ void Engine::run(Obj& o) {
     evict_answer(o);
     if (!serving_) return;  // copies and requests stay; between two views nothing is given and nothing taken
     grant_local(o);
+    offer(o);
     run_command(o);
     ask(o);
     if (o.evicting && !o.evict_asked) {
@@ -144,6 +145,11 @@ void Engine::installed(const krg_dsm_event& ev) {
         return;
     }
     o->installing--;
+    // A program has had its first access: from here on it gets somewhere. Once for each grant of the home.
+    if (o->hold_owed && o->state == KRG_DSM_X) {
+        o->hold_owed = false;
+        o->hold_until = now_ + cfg_.params.hold_us;
+    }
     ready(*o);
 }
 
@@ -259,17 +265,26 @@ void Engine::finish_grant(Obj& o) {
         o.initialised = g.initialised || (durable(o.policy) && !g.version.zero());
         if (mode == KRG_DSM_WRITE) {
             o.hold_until = now_ + cfg_.params.hold_us;
+            o.hold_owed = true;
             if (!durable(o.policy)) o.version = {epoch_, ++o.counter};
         }
         o.unused = true;
         if (g.page) settle_staged(o, o.version);
     }
     const u64 request = o.request;
+    const bool ahead = o.ahead && !o.waiters;
+    if (o.ahead) {
+        stats_.ahead_got++;
+        not_ahead(o);
+    }
+    if (ahead) o.unused = false;  // there is no program whose first use it has to wait for
+    o.offer = ahead;
     o.asked = 0;
     o.request = 0;
     o.attempts = 0;
     ready(o);
     Message m = about(Type::close, o);
+    m.lazy = ahead;
     m.request = request;
     m.version = o.version;
     m.dirty = g.direct;
@@ -282,6 +297,10 @@ void Engine::on_fail(const Message& m) {
     o->asked = 0;
     if (o->granted.page) free_handle(o->granted.handle);  // a part of what is now refused
     o->granted = {};
+    if (o->ahead) {
+        not_ahead(*o);
+        return;
+    }
     if (m.error == Errno::nomem && o->attempts++ < cfg_.params.attempts) {
         arm(*o, now_ + cfg_.params.retry_us);
         return;
@@ -397,7 +416,7 @@ void Engine::drain() {
     }
     // What this node knows of others' objects must be known elsewhere too.
     if (!alone && (!home_serving_ || push_chunk_ || pushed_)) return;
-    if (left || !parts_.empty() || staging_ || snapshot_ || !deciding_.empty()) return;
+    if (left || ahead_ || !parts_.empty() || staging_ || snapshot_ || !deciding_.empty()) return;
     OutAction* a = act(KRG_DSM_ACT_DRAINED);
     if (!a) return;
     drained_told_ = true;

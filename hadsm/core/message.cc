@@ -97,7 +97,9 @@ bool fields(A& a, M& m) {
     switch (m.type) {
     case Type::get:
     case Type::evict: object(a, m), a.u64s(m.request), a.u8s(m.mode); return true;
-    case Type::forward: object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u16s(m.node), version(a, m), rset(a, m); return true;
+    case Type::forward:
+        object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u16s(m.node), version(a, m), rset(a, m), a.flag(m.ahead);
+        return true;
     case Type::data:
     case Type::grant:
         object(a, m), a.u64s(m.request), a.u8s(m.mode), version(a, m), rset(a, m), a.choice(m.payload), a.flag(m.initialised),
@@ -110,9 +112,12 @@ bool fields(A& a, M& m) {
     case Type::invalidate: object(a, m), a.u64s(m.request), a.u16s(m.node), version(a, m), a.flag(m.keep); return true;
     case Type::invalidated: object(a, m), a.flag(m.keep); return true;
     case Type::demoted: object(a, m), version(a, m); return true;
+    case Type::get_range:
+    case Type::skipped: object(a, m), a.u64s(m.request), a.u64s(m.bits[0]); return true;
     case Type::release: object(a, m), a.u64s(m.request), a.flag(m.keep); return true;
     case Type::released:
     case Type::pinned:
+    case Type::declined:
     case Type::init:
     case Type::init_done: object(a, m), a.u64s(m.request); return true;
     case Type::restore: object(a, m), rset(a, m), a.flag(m.keep); return true;
@@ -184,7 +189,7 @@ const char* name_of(Type type) {
                                             "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
                                             "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
                                             "BITS",     "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",      "CLEARED",
-                                            "PINNED",   "BITS_KNOWN", "RELEASED"};
+                                            "PINNED",   "BITS_KNOWN", "RELEASED",    "GET_RANGE",   "SKIPPED",    "DECLINED"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

@@ -20,6 +20,9 @@
 //	COPY         home -> holder      make a retained copy at node
 //	RETAIN       holder -> backup    that copy
 //	RETAINED     backup -> home      error 0: have it
+//	GET_RANGE    requester -> home   would like to read these objects, if nobody has to wait for that
+//	SKIPPED      home -> requester   these of them not
+//	DECLINED     holder -> home      not this one: it is in use (answer to a FORWARD ahead)
 //	EVICT        holder -> home      wants to give up its copy
 //	EVICT_DONE   home -> holder      it is given up, or why not
 //	SET_RSET     home -> writer      commit to these nodes from now on
@@ -88,6 +91,9 @@ enum class Type : u8 {
     pinned,
     bits_known,
     released,
+    get_range,
+    skipped,
+    declined,
     count_,
 };
 
@@ -113,11 +119,13 @@ struct Message {
     Fate fate = Fate::none;
     bool keep = false;  ///< of a GRANT: others than its home had to act first
     bool initialised = false, dirty = false;
+    bool ahead = false;  ///< nobody waits for it
+    bool lazy = false;   ///< not on the wire: it may travel with others that follow
     Errno error = Errno::none;
     Rset rset{};
     u32 count = 0;
-    u64 last = 0;  ///< of a range that begins with key
-    u64 bits[8] = {};
+    u64 last = 0;      ///< of a range that begins with key
+    u64 bits[8] = {};  ///< of a chunk; the first word: of a range that begins with key
     NodeId list[batch_nodes_max] = {};
     u8 list_count = 0;
     u64 handle = 0;  ///< not on the wire: the page that came with it

@@ -27,7 +27,12 @@
     X(RequestForgotten, "a request that a view change interrupted is not sent again")                                          \
     X(CloseNotAwaited, "the next transaction of an object starts before the last is closed")                                   \
     X(HoleKeepsBits, "a hole leaves the objects marked as written")                                                            \
-    X(HoleKeepsRetained, "a hole leaves retained copies in place")
+    X(HoleKeepsRetained, "a hole leaves retained copies in place")                                                             \
+    X(AheadFromRetained, "what is read ahead comes from a retained copy while another node writes")                            \
+    X(DeclinedStaysBusy, "an object whose holder declined stays in its transaction")                                           \
+    X(SkipForgetsWaiter, "a program that waits for what was skipped is not asked for again")                                   \
+    X(OfferNotCounted, "what an edge took of an offer is believed to be still in the engine")                                  \
+    X(LastComeFirstServed, "the newest request in a home's queue is served first")
 
 namespace krg::dsm {
 

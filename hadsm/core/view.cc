@@ -90,9 +90,12 @@ void Engine::stop_epoch(u64 old_epoch) {
 }
 
 void Engine::abort_requests(u64 old_epoch) {
+    ahead_ = 0;
     for (Obj* o = objects_.first(); o; o = objects_.after(o)) {
         if (o->init_acks) o->request = 0;  // announced again before the first write
         o->init_acks = 0;
+        if (o->ahead && !o->waiters) o->request = 0;  // nobody wants it any more
+        o->ahead = o->offer = false;
         if (o->asked) {
             o->asked = 0;
             if (o->granted.page) free_handle(o->granted.handle);  // only a part: its sender still has it

@@ -61,7 +61,7 @@ public:
         cfg.max_nodes = 8;
         cfg.domain = 7;
         cfg.seed = 1;
-        cfg.params = {0, 100, 3, 1000, 4, 16, 400};
+        cfg.params = {0, 100, 3, 1000, 4, 16, 400, 3, 0};
         cfg.memory = {take, give, nullptr};
         engine_ = krg_dsm_new(&cfg, now_);
         require(engine_ != nullptr);
@@ -116,6 +116,13 @@ public:
         krg_dsm_event ev{};
         ev.type = type;
         ev.object = object;
+        step(ev);
+    }
+    void ahead(const krg_dsm_object& object, u64 more) {
+        krg_dsm_event ev{};
+        ev.type = KRG_DSM_EV_AHEAD;
+        ev.object = object;
+        ev.last = object.index + more;
         step(ev);
     }
     void pass(u64 us) {
@@ -191,6 +198,14 @@ private:
             asked_.emplace_back(a.object, a.type);
             return;
         case KRG_DSM_ACT_SNAPSHOT: snapshot_ = true; return;
+        case KRG_DSM_ACT_OFFER:
+            require(cache_.count(name(a.object)) == 0);
+            if (a.handle) require(pages_.count(a.handle) == 1);
+            if (a.object.index & 1) return;  // no memory for it
+            krg_dsm_offer_taken(engine_);
+            cache_.insert(name(a.object));
+            pages_.erase(a.handle);
+            return;
         case KRG_DSM_ACT_FREE: require(pages_.erase(a.handle) == 1); return;
         default: return;
         }
@@ -232,7 +247,11 @@ void play(Input& in) {
         case 8:
             edge.other(which & 64 ? KRG_DSM_EV_EVICT : which & 32 ? KRG_DSM_EV_DRAIN : KRG_DSM_EV_SYNC, object(which));
             break;
-        default: edge.view();
+        default:
+            if (what & 128)
+                edge.ahead(object(which), which >> 5);
+            else
+                edge.view();
         }
     }
 }

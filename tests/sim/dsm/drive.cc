@@ -30,7 +30,7 @@ private:
         if (weight == 0) return;
         const Move m{kind, static_cast<u8>(a), static_cast<u8>(b)};
         Move probe = m;
-        probe.x = kind == MoveKind::punch ? b : 1;
+        probe.x = kind == MoveKind::punch || kind == MoveKind::ahead ? b : 1;
         if (kind == MoveKind::begin) probe.x = 0;
         if (!world_.enabled(probe)) return;
         choices_.push_back({m, weight});
@@ -77,6 +77,8 @@ void Driver::node_choices(NodeId n) {
     add(setup_.sync_weight, MoveKind::sync, n);
     if (setup_.punch_weight != 0)
         add(setup_.punch_weight, MoveKind::punch, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
+    if (setup_.ahead_weight != 0)
+        add(setup_.ahead_weight, MoveKind::ahead, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
 }
 
 void Driver::faults(NodeId n) {
@@ -122,6 +124,11 @@ void Driver::fill(Move& m) {
         wider.c = rng_.chance(1, 4) ? 1 : 0;
         m.x = m.b;
         if (world_.enabled(wider)) m = wider;
+        break;
+    }
+    case MoveKind::ahead: {
+        Move more = m;
+        for (m.x = more.x = m.b; world_.enabled(more); more.x++) m.x = more.x;  // as far as it goes
         break;
     }
     case MoveKind::duplicate: m.x = static_cast<u32>(rng_.below(4)); break;

@@ -213,6 +213,15 @@ void Edge::punch(u64 now, unsigned first, u64 last, Objects objects) {
     step(now, ev);
 }
 
+void Edge::ahead(u64 now, unsigned first, unsigned last) {
+    krg_dsm_event ev{};
+    ev.type = KRG_DSM_EV_AHEAD;
+    ev.object = setup_.objects[first];
+    ev.last = setup_.objects[last].index;
+    if (setup_.scripted) s_.program[0].script_at++;
+    step(now, ev);
+}
+
 // Actions
 
 void Edge::act(const krg_dsm_action& a) {
@@ -225,6 +234,7 @@ void Edge::act(const krg_dsm_action& a) {
     case KRG_DSM_ACT_SNAPSHOT: snapshot_action(); break;
     case KRG_DSM_ACT_DONE: done(a); break;
     case KRG_DSM_ACT_FREE: (void)take_handle(a.handle, "FREE"); break;
+    case KRG_DSM_ACT_OFFER: offer(a); break;
     case KRG_DSM_ACT_PREPARED:
         if (a.epoch == s_.epoch) prepared_ = true;
         world_.prepared(id_, a.epoch);
@@ -296,6 +306,7 @@ void Edge::grant(const krg_dsm_action& a) {
     say(fmt::format("granted object {} {}{}, {}", o, a.mode == KRG_DSM_WRITE ? "X" : "S", a.fresh != 0 ? " fresh" : "",
                     name_of(page.value)));
     s_.installing[o]++;
+    world_.answered(id_, o, a.mode == KRG_DSM_WRITE && a.fresh != 0);
     for (Program& p : s_.program)
         if (p.phase == Program::Phase::waiting && p.token == a.token) {
             if (p.object != o || a.mode < p.mode) return contract(fmt::format("GRANT of object {} for another request", o));
@@ -309,12 +320,38 @@ void Edge::grant(const krg_dsm_action& a) {
     s_.orphan_grants.push_back(static_cast<u8>(o));
 }
 
+/// A page that nobody has asked for; now and then there is no memory for it in the page cache.
+void Edge::offer(const krg_dsm_action& a) {
+    const int at = object_of(a.object);
+    if (at < 0) return contract("OFFER of an unknown object");
+    const auto o = static_cast<unsigned>(at);
+    Page& page = s_.page[o];
+    if (s_.edge[o] != idle_action)
+        return contract(fmt::format("OFFER of object {} while an EDGE action on it is under way", o));
+    if (page.present) return contract(fmt::format("OFFER of object {}, which is in the page cache", o));
+    if (a.handle != 0 &&
+        (a.handle > s_.handles.size() || !s_.handles[a.handle - 1].used || s_.handles[a.handle - 1].object != o))
+        return contract(fmt::format("OFFER of object {} names handle {}, which is not one of it", o, a.handle));
+    s_.offers = (s_.offers + 1) % 4;
+    if (s_.offers == 0) return;
+    krg_dsm_offer_taken(engine_);
+    Value value = zeros;
+    if (a.handle != 0) {
+        const auto handle = take_handle(a.handle, "OFFER");
+        if (!handle) return;
+        value = handle->value;
+    }
+    page = {true, false, value};
+    say(fmt::format("object {} came ahead, {}", o, name_of(value)));
+}
+
 void Edge::refused(const krg_dsm_action& a) {
     const int at = object_of(a.object);
     if (at < 0) return contract("ERROR of an unknown object");
     const auto o = static_cast<unsigned>(at);
     say(fmt::format("error {} for object {}", a.error, o));
     failed_++;
+    world_.answered(id_, o, false);
     if (a.error == -ENOMEM ? !memory_errors_ : a.error == -EBUSY ? !busy_errors_ : a.error != -EIO)
         return contract(fmt::format("error {} for object {} without a cause", a.error, o));
     if (!outlived_) checker_.error(id_, o, a.error);
@@ -593,7 +630,8 @@ void Edge::hash(RunHash& h) const {
     for (const Program& p : s_.program)
         h.mix((p.phase == Program::Phase::waiting ? p.token : 0) << 32 | static_cast<u64>(p.script_at) << 24 |
               static_cast<u64>(p.phase) << 16 | static_cast<u64>(p.op) << 8 | p.object);
-    h.mix(s_.orphans.size() << 48 | s_.orphan_grants.size() << 32 | s_.evictions.size() << 16 | s_.syncs.size());
+    h.mix(s_.orphans.size() << 48 | s_.orphan_grants.size() << 32 | s_.evictions.size() << 16 | s_.syncs.size() << 2 |
+          s_.offers);
     h.mix(static_cast<u64>(s_.punched) << 32 | static_cast<u64>(s_.punch != 0) << 24 | static_cast<u64>(s_.batch_at) << 8 |
           (s_.snapshot ? 1 : 0) | (s_.protecting ? 2 : 0));
     for (u8 o : s_.batch) h.mix(o);

@@ -36,6 +36,8 @@ public:
     virtual void prepared(NodeId node, u64 epoch) = 0;
     virtual void drained(NodeId node) = 0;
     virtual void recovered(NodeId node, u64 epoch) = 0;
+    /// An answer to a program of @p node that wanted @p object; @p moved: the page came here to be written.
+    virtual void answered(NodeId node, unsigned object, bool moved) { (void)node, (void)object, (void)moved; }
     [[nodiscard]] virtual bool tracing() const = 0;
     virtual void say(NodeId node, std::string line) = 0;
 };
@@ -76,6 +78,7 @@ struct EdgeState {
     };
     std::vector<Pending> orphans;   ///< tokens whose program went away
     std::vector<u8> orphan_grants;  ///< their grants, not yet used
+    u32 offers = 0;                 ///< every fourth is not taken
     std::vector<Pending> evictions;
     struct Sync {
         u64 token;
@@ -133,6 +136,8 @@ public:
     void sync(u64 now);
     /// @p objects: those of the range from @p first to index @p last.
     void punch(u64 now, unsigned first, u64 last, Objects objects);
+    /// Objects @p first to @p last, which have adjacent indexes.
+    void ahead(u64 now, unsigned first, unsigned last);
 
     /// Nothing is waiting, granted, under way.
     [[nodiscard]] bool quiet() const;
@@ -164,6 +169,7 @@ private:
     void edge_action(const krg_dsm_action& a);
     void snapshot_action();
     void done(const krg_dsm_action& a);
+    void offer(const krg_dsm_action& a);
     void look();
     void access(unsigned program);
     [[nodiscard]] u64 make_handle(unsigned object, Value value);

@@ -54,7 +54,7 @@ struct Scenario {
     std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3
 };
 
-constexpr Op R = Op::read, U = Op::update, P = Op::punch;
+constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead;
 
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all = {
@@ -76,6 +76,14 @@ const std::vector<Scenario>& scenarios() {
          {{{U, 0}, {U, 1}}, {{R, 1}}, {}}},
         {"hole", "a writer, a hole by another node, a reader, k = 2, no crash", 1, 2, 0, {{{U, 0}}, {{P, 0}}, {{R, 0}}}},
         {"hole-crash", "a writer, a hole by another node, k = 2, any node may crash", 1, 2, 1, {{{U, 0}}, {{P, 0}}, {}}},
+        {"ahead",
+         "a run of two volatile objects is asked for ahead, while one of them is written, and read",
+         2,
+         1,
+         0,
+         {{{U, 1}}, {{A, 0}, {R, 1}}, {{R, 0}}}},
+        {"ahead-durable", "the same with k = 2", 2, 2, 0, {{{U, 1}}, {{A, 0}, {R, 1}}, {}}},
+        {"ahead-crash", "a run of two objects ahead, k = 2, any node may crash", 2, 2, 1, {{{U, 1}}, {{A, 0}}, {}}},
         {"hole-volatile-crash", "the same, volatile, the hole's node reads", 1, 1, 1, {{{U, 0}}, {{P, 0}, {R, 0}}, {}}},
     };
     return all;
@@ -90,6 +98,7 @@ Setup setup_of(const Scenario& sc, u32 overlook) {
     s.params.retry_us = 100;
     s.params.attempts = 4;
     s.params.parked_max = 1000;
+    s.params.ahead_max = 8;
     for (unsigned i = 0; i < sc.objects; i++) {
         krg_dsm_object o{};
         o.container = 1;
@@ -173,8 +182,9 @@ void Explorer::search() {
         const Program& p = world_.edge(n).at().program[0];
         if (p.script_at < setup_.script[n][0].size()) {
             const auto& step = setup_.script[n][0][p.script_at];
-            const Move m = step.op == Op::punch
-                               ? Move{MoveKind::punch, static_cast<u8>(n), step.object, 0, step.object}
+            const Move m = step.op == Op::punch ? Move{MoveKind::punch, static_cast<u8>(n), step.object, 0, step.object}
+                           : step.op == Op::ahead
+                               ? Move{MoveKind::ahead, static_cast<u8>(n), step.object, 0, step.object + 1U}
                                : Move{MoveKind::begin, static_cast<u8>(n), 0, static_cast<u8>(step.op), step.object};
             if (world_.enabled(m)) moves.push_back(m);
         }

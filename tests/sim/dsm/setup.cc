@@ -105,6 +105,11 @@ Setup draw_setup(u64 seed) {
     constexpr u32 pins[] = {0, 50, 500};
     if (s.pinned_pct != 0) s.params.pin_us = pins[more.below(3)];
     s.edge_memory_pct = more.chance(1, 8) ? static_cast<u32>(more.between(1, 20)) : 0;
+    Rng latest(derive(seed, "setup of ahead"));
+    s.ahead_weight = latest.chance(1, 2) ? static_cast<u32>(latest.between(1, 12)) : 0;
+    s.params.ahead_max = static_cast<u32>(latest.chance(1, 2) ? 100 : latest.between(1, 3));
+    constexpr u32 calms[] = {0, 0, 50, 500};
+    s.params.calm_us = calms[latest.below(4)];
     return s;
 }
 
@@ -116,11 +121,11 @@ std::string describe(const Setup& s) {
                            s.objects[i].policy.affinity != 0 ? fmt::format(" at n{}", s.objects[i].policy.affinity) : "");
     out += fmt::format("\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} % "
                        "for {} us, edge without memory "
-                       "{} %, holes {}; hold {} us, "
+                       "{} %, holes {}, ahead {}; hold {} us, calm after {} us, "
                        "commit after {} us, dirty at most {}, parked at most {}\n",
                        s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.pin_us,
-                       s.edge_memory_pct, s.punch_weight, s.params.hold_us, s.params.commit_us, s.params.dirty_max,
-                       s.params.parked_max);
+                       s.edge_memory_pct, s.punch_weight, s.ahead_weight, s.params.hold_us, s.params.calm_us,
+                       s.params.commit_us, s.params.dirty_max, s.params.parked_max);
     return out;
 }
 

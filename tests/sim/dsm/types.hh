@@ -44,7 +44,7 @@ struct Page {
     bool operator==(const Page&) const = default;
 };
 
-enum class Op : u8 { read, write, update, count_, punch = count_ };  ///< punch: in scripts only
+enum class Op : u8 { read, write, update, count_, punch = count_, ahead };  ///< the last two: in scripts only
 
 /// A set of objects.
 using Objects = u32;
@@ -61,7 +61,7 @@ struct Setup {
     u32 moves = 600;
     u32 crashes = 0, resets = 0, drains = 0;
     u32 writes_pct = 40, updates_pct = 20, hot_pct = 0;
-    u32 evict_weight = 0, sync_weight = 0, abandon_weight = 0, punch_weight = 0;
+    u32 evict_weight = 0, sync_weight = 0, abandon_weight = 0, punch_weight = 0, ahead_weight = 0;
     u32 duplicate_ppm = 0, no_memory_ppm = 0, pinned_pct = 0, edge_memory_pct = 0;
     u32 deliver_weight = 8, edge_weight = 4, view_weight = 1, program_weight = 4, time_weight = 1;
     u32 slow_pair = 0;  ///< one directed pair in so many is slow; 0: none

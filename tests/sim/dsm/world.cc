@@ -4,6 +4,7 @@
 #include "tests/sim/dsm/world.hh"
 
 #include <algorithm>
+#include <cstdio>
 #include <fmt/format.h>
 
 #include "tests/sim/world/rng.hh"
@@ -174,6 +175,44 @@ Objects World::range_of(const Move& m) const {
     return objects;
 }
 
+/// Every index from one object to the other is an object, and all are in one chunk.
+bool World::adjacent(const Move& m) const {
+    if (m.x < m.b) return false;
+    const krg_dsm_object& first = setup_.objects[m.b];
+    for (u32 o = m.b; o <= m.x; o++) {
+        const krg_dsm_object& x = setup_.objects[o];
+        if (x.container != first.container || x.index != first.index + (o - m.b)) return false;
+    }
+    return first.index >> KRG_DSM_CHUNK_SHIFT == setup_.objects[m.x].index >> KRG_DSM_CHUNK_SHIFT;
+}
+
+// Fairness: whoever waits at the home has its turn before others have theirs again
+
+/// A request comes to its home.
+void World::comes_home(NodeId from, const Packet& packet) {
+    char text[160] = "";
+    krg_dsm_describe(packet.bytes.data(), static_cast<u32>(packet.bytes.size()), text, sizeof text);
+    unsigned long long epoch = 0, seq = 0, container = 0, index = 0;
+    if (std::sscanf(text, "GET e%llu#%llu %llu:%llu ", &epoch, &seq, &container, &index) != 4) return;
+    for (std::size_t o = 0; o < setup_.objects.size(); o++)
+        if (setup_.objects[o].container == container && setup_.objects[o].index == index && s_.overtaken[from][o] < 0)
+            s_.overtaken[from][o] = 0;
+}
+
+void World::answered(NodeId node, unsigned object, bool moved) {
+    s_.overtaken[node][object] = -1;
+    // A request that comes twice, or is refused without a word to the program, is not what is counted here.
+    if (!moved || setup_.duplicate_ppm != 0 || setup_.no_memory_ppm != 0) return;
+    for (NodeId n = 1; n <= setup_.nodes; n++) {
+        int& count = s_.overtaken[n][object];
+        if (count < 0) continue;
+        counts_.overtakers = std::max<u64>(counts_.overtakers, static_cast<u64>(++count));
+        if (count > static_cast<int>(2 * setup_.nodes))
+            fail("fairness",
+                 fmt::format("node {} waits for object {} at its home, and others got it {} times since", n, object, count));
+    }
+}
+
 /// Where nobody may write: a hole is being made.
 Objects World::holes() const {
     Objects objects = 0;
@@ -253,6 +292,7 @@ bool World::enabled(const Move& m) const {
         const Objects objects = range_of(m);
         return std::none_of(edge_.begin() + 1, edge_.end(), [&](const auto& e) { return e->wants_write(objects); });
     }
+    case MoveKind::ahead: return up(m.a) && object(m.b) && object(m.x) && s.epoch != 0 && !s_.leaving[m.a] && adjacent(m);
     case MoveKind::use: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::granted;
     case MoveKind::orphan: return up(m.a) && !s.orphan_grants.empty();
     case MoveKind::abandon: return up(m.a) && m.b < setup_.programs && s.program[m.b].phase == Program::Phase::waiting;
@@ -285,6 +325,7 @@ void World::perform(const Move& m) {
     case MoveKind::deliver: {
         const auto packet = s_.queue[m.a][m.b].front();
         s_.queue[m.a][m.b].pop_front();
+        comes_home(m.a, *packet);
         edge_[m.b]->receive(s_.now, m.a, *packet);
         break;
     }
@@ -311,6 +352,7 @@ void World::perform(const Move& m) {
         counts_.holes++;
         edge_[m.a]->punch(s_.now, m.b, m.c != 0 ? ~u64{0} : setup_.objects[m.x].index, range_of(m));
         break;
+    case MoveKind::ahead: edge_[m.a]->ahead(s_.now, m.b, m.x); break;
     case MoveKind::tick: edge_[m.a]->tick(s_.now); break;
     case MoveKind::time: s_.now += m.x; break;
     case MoveKind::propose: propose(); break;
@@ -319,6 +361,7 @@ void World::perform(const Move& m) {
         for (NodeId n = 1; n <= setup_.nodes; n++)
             if (!member(n) || !edge_[n]->running()) drop(n, m.a);
         s_.drained[m.a] = false;
+        s_.forget_overtaken();
         edge_[m.a]->prepare(s_.now, s_.epoch, s_.members);
         break;
     case MoveKind::commit: commit(m.a); break;
@@ -418,6 +461,9 @@ void World::add_stats(NodeId node) {
     counts_.evictions += s.evictions;
     counts_.copies_made += s.copies_made;
     counts_.lost += s.lost;
+    counts_.ahead_asked += s.ahead_asked;
+    counts_.ahead_got += s.ahead_got;
+    counts_.ahead_skipped += s.ahead_skipped;
 }
 
 Counts World::counts() const {
@@ -500,6 +546,7 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::sync: return fmt::format("n{}: sync", m.a);
         case MoveKind::punch:
             return fmt::format("n{}: hole from object {} to {}", m.a, m.b, m.c != 0 ? "the end" : fmt::to_string(m.x));
+        case MoveKind::ahead: return fmt::format("n{}: objects {} to {} ahead", m.a, m.b, m.x);
         case MoveKind::tick: return fmt::format("n{}: tick", m.a);
         case MoveKind::time: return fmt::format("-- {} us", m.x);
         case MoveKind::propose: return "a new view is proposed";

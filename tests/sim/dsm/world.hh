@@ -33,6 +33,7 @@ enum class MoveKind : u8 {
     evict,    // a: object b
     sync,     // a
     punch,    // a: objects from b to x become zeros again; c: and all that follow
+    ahead,    // a: objects from b to x are wanted soon
     tick,     // a
     time,     // x microseconds pass
     propose,
@@ -60,6 +61,7 @@ struct Move {
 struct Counts {
     u64 events = 0, messages = 0, pages = 0, views = 0, commits = 0, recoveries = 0, lost_messages = 0;
     u64 holes = 0;
+    u64 ahead_asked = 0, ahead_got = 0, ahead_skipped = 0, overtakers = 0;
     u64 crashes = 0, expulsions = 0, boots = 0, resets = 0, resets_wanted = 0, leaves = 0, duplicates = 0, starved = 0,
         pins = 0;
     u64 operations = 0, failed_operations = 0;
@@ -87,6 +89,12 @@ struct WorldState {
         u64 epoch;
     };
     std::vector<Orphan> holes;
+    /// Of a request that waits at its home: how many nodes got the page to write it since; -1: none waits.
+    std::array<std::array<int, objects_max>, nodes_max + 1> overtaken;
+    WorldState() { forget_overtaken(); }
+    void forget_overtaken() {
+        for (auto& row : overtaken) row.fill(-1);
+    }
 };
 
 class World final : public EdgeWorld {
@@ -126,6 +134,7 @@ public:
     void prepared(NodeId node, u64 epoch) override;
     void drained(NodeId node) override;
     void recovered(NodeId node, u64 epoch) override;
+    void answered(NodeId node, unsigned object, bool moved) override;
     [[nodiscard]] bool tracing() const override { return trace_ != nullptr; }
     void say(NodeId node, std::string line) override;
 
@@ -136,6 +145,8 @@ private:
     void kill(NodeId node, bool over);
     void orphan_holes(bool all);
     [[nodiscard]] Objects range_of(const Move& move) const;
+    [[nodiscard]] bool adjacent(const Move& move) const;
+    void comes_home(NodeId from, const Packet& packet);
     [[nodiscard]] Objects holes() const;
     void remove(NodeId node);
     void boot(NodeId node);
