@@ -61,7 +61,7 @@ public:
         cfg.max_nodes = 8;
         cfg.domain = 7;
         cfg.seed = 1;
-        cfg.params = {0, 100, 3, 1000, 4, 16, 400, 3, 0};
+        cfg.params = {0, 100, 3, 1000, 4, 16, 400, 0, 3, 0};
         cfg.memory = {take, give, nullptr};
         engine_ = krg_dsm_new(&cfg, now_);
         require(engine_ != nullptr);
