@@ -79,6 +79,7 @@ void scenario_sqlite(Test& test);
 void scenario_git(Test& test);
 void scenario_tree(Test& test);
 void scenario_posix_sync(Test& test);
+void scenario_shm(Test& test);
 void scenario_linearize(Test& test);
 void scenario_linearize_crash(Test& test);
 

@@ -122,18 +122,61 @@ void scenario_tree(Test& test) {
     holds(test, 3, fmt::format("cd {} && rm -r copy out tree.tar && ls", dir), "removes everything", "", 60);
 }
 
-void scenario_posix_sync(Test& test) {
-    prepare(test);
-    const std::string dir = fresh_dir(test, two_copies, "sync");
-    const NodeIds nodes = running(test);
+namespace {
+
+/// Player `me` of all running nodes; `file` is a path, or with --shm in `more` a name.
+Job synchronizer(const Test& test, int node, unsigned me, const std::string& file, const std::string& kind,
+                 const std::vector<std::string>& more) {
+    Job job{node,
+            {program(test, "krg-posix-sync"), file, "--me", std::to_string(me), "--players",
+             std::to_string(running(test).size()), "--rounds", "20", "--kind", kind, "--patience", "40"}};
+    job.words.insert(job.words.end(), more.begin(), more.end());
+    return job;
+}
+
+void synchronize(Test& test, const std::string& prefix, const std::vector<std::string>& more, const std::string& where) {
     for (const char* kind : {"mutex", "condvar", "sem", "barrier"}) {
         std::vector<Job> jobs;
-        for (int node : nodes)
-            jobs.push_back({node,
-                            {program(test, "krg-posix-sync"), dir + "/" + kind, "--me", std::to_string(jobs.size()),
-                             "--players", std::to_string(nodes.size()), "--rounds", "20", "--kind", kind, "--patience", "40"}});
-        all_hold(test, jobs, fmt::format("a process-shared {}", kind), 60);
+        for (int node : running(test))
+            jobs.push_back(synchronizer(test, node, static_cast<unsigned>(jobs.size()), prefix + kind, kind, more));
+        all_hold(test, jobs, fmt::format("a process-shared {} {}", kind, where), 60);
     }
+}
+
+/// One process dies with the lock, its node lives: the others are told, and go on.
+void robust(Test& test, const std::string& file) {
+    std::vector<Job> jobs;
+    for (int node : running(test))
+        jobs.push_back(synchronizer(test, node, static_cast<unsigned>(jobs.size()), file, "robust", {}));
+    jobs.back().words.insert(jobs.back().words.end(), {"--die-at", "10"});
+    const std::vector<ProcessResult> results = at_once(test, jobs, 60);
+    for (std::size_t i = 0; i < jobs.size(); i++) {
+        const bool dies = i + 1 == jobs.size();
+        const bool right = dies ? !results[i].done() && !results[i].timed_out && results[i].err.empty()
+                                : results[i].done() && results[i].out.find("recovered 1") != std::string::npos;
+        test.report.check(right, fmt::format("a robust mutex, node {}: {}", jobs[i].node, dies ? "dies with it" : "goes on"),
+                          shown(jobs[i].words) + "\n" + results[i].evidence());
+    }
+}
+
+}  // namespace
+
+void scenario_posix_sync(Test& test) {
+    prepare(test);
+    const std::string dir = fresh_dir(test, two_copies, "sync") + "/";
+    synchronize(test, dir, {}, "in a file");
+    robust(test, dir + "robust");
+}
+
+void scenario_shm(Test& test) {
+    prepare(test);
+    const NodeIds nodes = running(test);
+    for (int node : nodes)
+        holds(test, node, "mkdir -p /dev/shm && mount -t hadsm -o name=shm,replicas=2 none /dev/shm",
+              "/dev/shm is the cluster's");
+    synchronize(test, "/shared-", {"--shm"}, "made with shm_open");
+    for (int node : nodes) holds(test, node, "ls /dev/shm | wc -l", "sees all four objects", "4");
+    for (int node : nodes) holds(test, node, "umount /dev/shm", "/dev/shm is its own again");
 }
 
 }  // namespace krg::cluster_test
