@@ -90,7 +90,6 @@ void Engine::on_forget(NodeId from, const Message& m) {
         return;
     }
     free_part(*p);
-    if (draining_) drain();
 }
 
 /// The staged versions become the committed ones.

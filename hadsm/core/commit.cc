@@ -327,7 +327,6 @@ void Engine::on_decided(NodeId from, const Message& m) {
         for (u32 k = 0; k < b->list_count; k++)
             if (stayed(b->list[k], b->epoch)) send(b->list[k], f);
         dispose(b);
-        if (draining_) drain();
         return;
     }
 }

@@ -135,7 +135,9 @@ enum krg_dsm_event_type {
 	KRG_DSM_EV_EVICT,	/* memory pressure: give up this node's copy of object; DONE with token */
 	/*
 	 * This node leaves: give up everything; DRAINED when it is empty. No program of it waits
-	 * or has a grant it has not used, and none asks any more.
+	 * or has a grant it has not used, and none asks any more. Where all members leave, the
+	 * one with the lowest id takes what the others have and is drained when it is alone: the
+	 * memory ends with it.
 	 */
 	KRG_DSM_EV_DRAIN,
 	/*

@@ -15,6 +15,7 @@ void Engine::step(Us now, const krg_dsm_event& ev) {
     if (now > now_) now_ = now;
     fill_spares();
     if (!stopped_) event(ev);
+    drain_again_ = draining_;  // whatever happened may have been the last that was here
 }
 
 void Engine::event(const krg_dsm_event& ev) {
@@ -28,10 +29,7 @@ void Engine::event(const krg_dsm_event& ev) {
     case KRG_DSM_EV_SNAPSHOT_DONE: snapshot_done(ev); return;
     case KRG_DSM_EV_SYNC: sync(ev); return;
     case KRG_DSM_EV_EVICT: evict(ev); return;
-    case KRG_DSM_EV_DRAIN:
-        draining_ = true;
-        drain();
-        return;
+    case KRG_DSM_EV_DRAIN: draining_ = true; return;
     case KRG_DSM_EV_PUNCH: punch(ev); return;
     case KRG_DSM_EV_AHEAD: ahead(ev); return;
     case KRG_DSM_EV_TICK: tick(); return;
@@ -231,7 +229,6 @@ void Engine::tick() {
         report_again_at_ = never;
         start_over();
     }
-    if (draining_) drain();
 }
 
 }  // namespace krg::dsm

@@ -348,6 +348,8 @@ private:
     [[nodiscard]] u32 holders_of_bits(const krg_dsm_policy& policy) const;
     [[nodiscard]] const krg_dsm_member* member(NodeId node) const;
     [[nodiscard]] bool stayed(NodeId node, u64 epoch) const;
+    [[nodiscard]] static NodeId stays_last(const krg_dsm_member* list, u32 count);
+    [[nodiscard]] bool leaves(const krg_dsm_member& m) const;
     [[nodiscard]] u32 usable_members() const;
     [[nodiscard]] u32 copies_needed(const krg_dsm_policy& policy) const;
     [[nodiscard]] NodeId pick_backup(NodeId near, const Entry* e, const Rset& not_these) const;
@@ -599,6 +601,7 @@ private:
     bool home_serving_ = false;  // all have reported
     krg_dsm_member* member_ = nullptr;
     u32 members_ = 0;
+    NodeId stays_last_ = 0;
     static constexpr u32 old_views_max = 4;
     OldView old_view_[old_views_max];  // those that began here, the newest first
     u64 forgotten_epoch_ = 0;          // the newest one that is not among them any more
@@ -623,7 +626,7 @@ private:
     List<Obj> ready_, dirty_, timed_, blocked_;
     u64 next_request_ = 1;
     u32 ahead_ = 0;             // objects asked for ahead and not answered
-    bool drain_again_ = false;  // this node may be empty now
+    bool drain_again_ = false;  // look whether this node is empty
     bool draining_ = false, drained_told_ = false, stopped_ = false;
     static constexpr u32 recent_max = 64;
     Recent recent_[recent_max];

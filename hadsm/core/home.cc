@@ -296,7 +296,7 @@ void Engine::on_demoted(NodeId from, const Message& m) {
 void Engine::evict_transaction(Entry& e) {
     const NodeId n = e.current.node;
     const krg_dsm_member* who = member(n);
-    const bool leaving = who && who->draining;
+    const bool leaving = who && leaves(*who);
     if (e.exclusive && e.writer == n) {
         forward(e, n, 0, KRG_DSM_READ);
         return;

@@ -393,7 +393,6 @@ void Engine::on_evict_done(const Message& m) {
         evict_done(*o, m.error);
         if (draining_ && o->state != KRG_DSM_I) arm(*o, now_ + cfg_.params.retry_us);
     }
-    if (draining_) drain();
 }
 
 /// Leaving: everything this node holds goes elsewhere, a few objects at a time.
@@ -402,12 +401,14 @@ void Engine::drain() {
     if (!serving_ || drained_told_) return;
     u32 busy = 0, left = 0;
     const bool alone = members_ <= 1;
-    for (Obj* o = objects_.first(); o && !alone; o = objects_.after(o)) {
-        if (o->state == KRG_DSM_I && !o->staged) continue;
+    if (!alone && stays_last_ == cfg_.self) return;
+    for (Obj* o = objects_.first(); o && !alone && busy < window; o = objects_.after(o)) {
+        // What was asked for before the last view may still be given to this node.
+        if (o->state == KRG_DSM_I && !o->staged && !o->asked) continue;
         left++;
         if (o->evicting)
             busy++;
-        else if (busy < window && o->state != KRG_DSM_I && o->state != KRG_DSM_F && !o->timed.linked()) {
+        else if (o->state != KRG_DSM_I && o->state != KRG_DSM_F && !o->timed.linked()) {
             o->evicting = true;
             o->evict_asked = false;
             busy++;

@@ -25,6 +25,16 @@ bool Engine::stayed(NodeId node, u64 epoch) const {
     return m && m->since <= epoch;
 }
 
+/// When all of @list leave, the first of them takes what the others have, and stays until it is alone. 0: not all leave.
+NodeId Engine::stays_last(const krg_dsm_member* list, u32 count) {
+    for (u32 i = 0; i < count; i++)
+        if (!list[i].draining) return 0;
+    return count ? list[0].node : static_cast<NodeId>(0);
+}
+
+/// @m is given nothing new.
+bool Engine::leaves(const krg_dsm_member& m) const { return m.draining && m.node != stays_last_; }
+
 NodeId Engine::other_member() const {
     for (u32 i = 0; i < members_; i++)
         if (member_[i].node != cfg_.self) return member_[i].node;
@@ -33,7 +43,7 @@ NodeId Engine::other_member() const {
 
 u32 Engine::usable_members() const {
     u32 n = 0;
-    for (u32 i = 0; i < members_; i++) n += !member_[i].draining;
+    for (u32 i = 0; i < members_; i++) n += !leaves(member_[i]);
     return n ? n : 1;
 }
 
@@ -58,11 +68,12 @@ void Engine::place_among(const krg_dsm_member* list, u32 count, const Key& chunk
     u64 weight[KRG_DSM_REPLICAS_MAX] = {};
     for (u32 i = 0; i < KRG_DSM_REPLICAS_MAX; i++) out[i] = 0;
     const u64 name = mix(hash_of(chunk), cfg_.domain);
+    const NodeId last = stays_last(list, count);
     for (u32 i = 0; i < count; i++) {
         NodeId node = list[i].node;
         // Nodes that leave come after all others: what they know moves while they still answer.
         u64 w = mix(name, node) >> 1 | 1;
-        if (!list[i].draining) w = node == policy.affinity ? ~0ull : w | 1ull << 63;
+        if (!list[i].draining || node == last) w = node == policy.affinity ? ~0ull : w | 1ull << 63;
         for (u32 k = 0; k < KRG_DSM_REPLICAS_MAX; k++) {
             if (w <= weight[k]) continue;
             const u64 w2 = weight[k];
@@ -104,7 +115,7 @@ NodeId Engine::pick_backup(NodeId near, const Entry* e, const Rset& not_these) c
     u64 best_weight = 0;
     for (u32 i = 0; i < members_; i++) {
         const NodeId n = member_[i].node;
-        if (n == near || member_[i].draining || not_these.has(n)) continue;
+        if (n == near || leaves(member_[i]) || not_these.has(n)) continue;
         if (e && (e->sharers.has(n) || e->retained.has(n) || (e->exclusive && e->writer == n))) continue;
         const u64 w = mix(mix(cfg_.domain, near), n) | 1;
         if (w > best_weight) {

@@ -99,7 +99,6 @@ bool Engine::push_bits() {
     Chunk* c = push_chunk_;
     if (!c) return false;
     push_chunk_ = chunks_.after(c);
-    if (!push_chunk_) drain_again_ = draining_;
     if (!c->written) return true;
     NodeId p[KRG_DSM_REPLICAS_MAX];
     place(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy, p);
@@ -138,7 +137,6 @@ void Engine::on_bits(NodeId from, const Message& m) {
 
 void Engine::on_bits_known() {
     if (pushed_) pushed_--;
-    if (draining_) drain();
 }
 
 void Engine::on_report(NodeId from, const Message& m) {
@@ -380,7 +378,6 @@ void Engine::finish_rebuild() {
     }
     early_last_ = nullptr;
     start_batch();
-    drain_again_ = draining_;
     OutAction* a = act(KRG_DSM_ACT_RECOVERED);
     if (!a) return;
     a->action.epoch = epoch_;

@@ -172,7 +172,6 @@ void Engine::part_decided(Part& p, NodeId from) {
         send(p.list[i], f);
     }
     free_part(p);
-    if (draining_) drain();
 }
 
 }  // namespace krg::dsm

@@ -18,6 +18,7 @@ bool Engine::install_members(const krg_dsm_event& ev) {
         heap_.give(old.member, old.room * sizeof(krg_dsm_member));  // nothing was done in it
     member_ = fresh;
     members_ = ev.len;
+    stays_last_ = stays_last(member_, members_);
     return true;
 }
 
@@ -107,7 +108,7 @@ void Engine::abort_requests(u64 old_epoch) {
         // A node that leaves may have nothing of it yet and be gone before the next commit: its home names another.
         for (u32 i = o->rset.count; i > 0; i--) {
             const NodeId n = o->rset.node[i - 1];
-            if (!stayed(n, old_epoch) || member(n)->draining) o->rset.remove(n);
+            if (!stayed(n, old_epoch) || leaves(*member(n))) o->rset.remove(n);
         }
         evict_done(*o, Errno::busy);
         ready(*o);

@@ -24,7 +24,7 @@ Rset Engine::choose_rset(const Entry& e, NodeId writer, NodeId source) const {
             for (u32 i = 0; i < set->count() && r.count < wanted; i++) {
                 const NodeId n = set->at(i);
                 const krg_dsm_member* m = member(n);
-                if (n != writer && n != source && m && (m->draining != 0) == (leaving != 0)) r.add(n);
+                if (n != writer && n != source && m && leaves(*m) == (leaving != 0)) r.add(n);
             }
     if (source && r.count < wanted) r.add(source);
     return r;
@@ -42,7 +42,7 @@ void Engine::write_transaction(Entry& e) {
         const krg_dsm_member* old = member(e.writer);
         const bool was_backup = e.rset.has(q);
         e.rset.remove(q);
-        if (was_backup || (e.rset.count < wanted && old && !old->draining)) e.rset.add(e.writer);
+        if (was_backup || (e.rset.count < wanted && old && !leaves(*old))) e.rset.add(e.writer);
         forward(e, e.writer, q, KRG_DSM_WRITE);
         return;
     }
@@ -250,7 +250,7 @@ bool Engine::mend(Entry& e) {
     if (!e.exclusive && copies(e) < copies_needed(e.policy) && !e.copy_failed) {
         NodeId b = 0;
         for (u32 i = 0; i < e.stale.count() && !b; i++)
-            if (const krg_dsm_member* m = member(e.stale.at(i)); m && !m->draining) b = e.stale.at(i);
+            if (const krg_dsm_member* m = member(e.stale.at(i)); m && !leaves(*m)) b = e.stale.at(i);
         if (!b) b = pick_backup(0, &e, {});
         if (b) {
             start_copy(e, holder_for(e, 0), b);
