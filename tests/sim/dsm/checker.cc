@@ -183,13 +183,29 @@ void Checker::synced(NodeId node, u32 mark) {
     }
 }
 
+/// As many nodes as it has copies had the @p at-th value of the line or a later one and died since the last repair, and
+/// nobody alive has: more failures than its class survives.
+bool Checker::died_out(const Object& o, std::size_t at) const {
+    const auto late = [&](Value v) { return place(o, v) >= static_cast<int>(at); };
+    const auto dead = std::count_if(o.graves.begin(), o.graves.end(), late);
+    if (static_cast<u32>(dead) < std::min(o.promise.replicas, able_low_)) return false;
+    const auto object = static_cast<std::size_t>(&o - object_.data());
+    for (NodeId n = 1; n <= nodes_; n++) {
+        const Copy& c = copy_[n][object];
+        if (node_[n].alive && ((c.page.present && late(c.page.value)) || std::any_of(c.kept.begin(), c.kept.end(), late)))
+            return false;
+    }
+    return true;
+}
+
 /// After a crash @p at is what came back: it is the newest, the rest is lost.
 void Checker::determine(unsigned object, std::size_t at) {
     Object& o = object_[object];
     o.open = false;
     o.undo = false;
     if (o.promise.durable) {
-        for (std::size_t i = at + 1; i < o.line.size(); i++) gone(o.line[i]);
+        for (std::size_t i = at + 1; i < o.line.size(); i++)
+            if (!died_out(o, i)) gone(o.line[i]);
         for (std::size_t i = 1; i <= at; i++) survived(o.line[i]);
     }
     // The dead had this one too, or something later.
@@ -256,6 +272,22 @@ void Checker::calm() {
         for (Object& o : object_) o.judge = true;
     crashes_since_calm_ = 0;
     able_low_ = able_;
+}
+
+/// Somebody may still know what was written, and refuse it.
+void Checker::start_over(bool known) {
+    for (unsigned i = 0; i < object_.size(); i++) {
+        Object fresh;
+        fresh.promise = object_[i].promise;
+        fresh.level = target(fresh);
+        fresh.registered = known && object_[i].registered;
+        fresh.forgotten = known;
+        object_[i] = std::move(fresh);
+    }
+    for (auto& copies : copy_) copies = {};
+    for (Node& n : node_) n.alive = false;
+    dead_.clear();
+    crashes_since_calm_ = 0;
 }
 
 /// Everybody who knew what of its chunk was ever written may have died between two quiet moments.

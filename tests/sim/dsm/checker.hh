@@ -43,6 +43,9 @@ public:
     void left(NodeId node);
     /// So many members can take copies, as far as anybody knows.
     void able(unsigned members);
+    /// Nobody is left who has a copy of anything: the memory is a new one. @p known: somebody may be left who knows what
+    /// was ever written of the old one. Who lives boots again.
+    void start_over(bool known);
     /// Everybody has recovered and nothing is under way.
     void calm();
     /// So many copies fewer than promised are overlooked.
@@ -131,6 +134,7 @@ private:
     void survived(Value v);
     void gone(Value v);
     void determine(unsigned object, std::size_t at);
+    [[nodiscard]] bool died_out(const Object& o, std::size_t at) const;
     [[nodiscard]] bool holds(NodeId node, unsigned object) const;
     [[nodiscard]] unsigned holders(unsigned object) const;
     [[nodiscard]] unsigned firm_holders(unsigned object) const;

@@ -328,6 +328,46 @@ TEST(DsmChecker, ErrorForTheNeverWrittenIsForgivenWhenAllWhoKnewDiedAtOnce) {
     EXPECT_EQ(other.rule(), "false-loss") << "nothing of that chunk was ever written";
 }
 
+TEST(DsmChecker, WhatAllItsNodesTookWithThemIsNoHoleInThePrefix) {
+    // A batch of two objects, with a backup each. The writer and one backup die: two crashes with two copies.
+    History h({durable_object, durable_object});
+    const Value first = h.write(1, 0);
+    const Value second = h.write(1, 1);
+    h.keeps(2, 0, {first});
+    h.keeps(3, 1, {second});
+    (*h).crash(1, 0);
+    (*h).crash(2, 0);
+    h.sees(3, 0, zeros);
+    h.sees(3, 1, second);
+    EXPECT_EQ(h.rule(), "");
+    History one({durable_object, durable_object});
+    const Value before = one.write(1, 0);
+    const Value after = one.write(1, 1);
+    one.keeps(2, 0, {before});
+    one.keeps(3, 1, {after});
+    (*one).crash(1, 0);
+    one.sees(3, 0, zeros);
+    one.sees(3, 1, after);
+    EXPECT_EQ(one.rule(), "causal-cut") << "one crash, and n2 lives";
+}
+
+TEST(DsmChecker, ANewMemoryMayBeRefusedByWhoKnowsTheOld) {
+    for (const bool known : {true, false}) {
+        History h({volatile_object, volatile_object});
+        h.write(1, 0);
+        (*h).start_over(known);
+        (*h).boot(3);
+        (*h).error(3, 1, -EIO);
+        EXPECT_EQ(h.rule(), known ? "" : "false-loss");
+    }
+    History h({volatile_object});
+    h.write(1, 0);
+    (*h).start_over(false);
+    (*h).boot(2);
+    h.sees(2, 0, zeros);
+    EXPECT_EQ(h.rule(), "");
+}
+
 TEST(DsmChecker, RepairIsDemandedOfAnIdleCluster) {
     History h({durable_object});
     const Value v = h.write(1, 0);

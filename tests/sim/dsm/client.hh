@@ -42,6 +42,8 @@ public:
     [[nodiscard]] u64 recoveries() const { return recoveries_; }
     [[nodiscard]] u64 calms() const { return calms_; }
     [[nodiscard]] u64 drained_lives() const { return drained_lives_; }
+    /// An operator took the cluster up at a node that others had gone on without: from then on values are not judged.
+    [[nodiscard]] bool went_back() const { return went_back_; }
 
 private:
     class Life;
@@ -59,7 +61,8 @@ private:
     void view(const ViewRecord& view);
     void committed(NodeId node, const ViewRecord& view);
     void count_copies(bool all);
-    void forget_all();
+    void forget_all(bool known);
+    [[nodiscard]] bool anybody_lives() const;
     [[nodiscard]] bool has_something(NodeId node) const;
     void dies(NodeId node, bool in_order);
     void judge();
@@ -79,7 +82,7 @@ private:
     Time quiet_since_ = 0;
     u64 begun_ = 0;  ///< the last epoch in which anybody served
     unsigned able_ = 0;
-    bool ending_ = false;
+    bool ending_ = false, went_back_ = false;
     std::array<unsigned, nodes_max + 1> read_{};  ///< at the end: objects that the node has read
     u64 messages_ = 0, pages_ = 0, recoveries_ = 0, calms_ = 0, drained_lives_ = 0;
 };

@@ -152,7 +152,7 @@ void Edge::commit(u64 now) {
     krg_dsm_event ev{};
     ev.type = KRG_DSM_EV_COMMIT;
     ev.epoch = s_.epoch;
-    s_.committed = true;
+    s_.committed = s_.joined = true;
     step(now, ev);
 }
 
@@ -188,6 +188,7 @@ void Edge::evict(u64 now, unsigned object) {
     ev.object = setup_.objects[object];
     ev.token = s_.next_token++;
     s_.evictions.push_back({ev.token, static_cast<u8>(object)});
+    if (setup_.scripted) s_.program[0].script_at++;
     step(now, ev);
 }
 
@@ -196,6 +197,7 @@ void Edge::sync(u64 now) {
     ev.type = KRG_DSM_EV_SYNC;
     ev.token = s_.next_token++;
     s_.syncs.push_back({ev.token, checker_.sync_mark(id_)});
+    if (setup_.scripted) s_.program[0].script_at++;
     step(now, ev);
 }
 
@@ -562,7 +564,7 @@ void Edge::abandon(unsigned program) {
 // What others see
 
 void Edge::look() {
-    if (outlived_) return;
+    if (outlived_ || !s_.joined) return;
     std::vector<Value> values;
     for (unsigned o = 0; o < setup_.objects.size(); o++) {
         checker_.page(id_, o, s_.page[o]);

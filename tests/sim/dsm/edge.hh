@@ -62,6 +62,7 @@ struct EdgeState {
     u64 life = 0;   ///< 0: not running
     u64 epoch = 0;  ///< of the last PREPARE given to the engine
     bool committed = false;
+    bool joined = false;  ///< it has served; before that it can only have pages that nobody will ask for
     bool draining = false;
     u32 writes = 0;  ///< of all lives
 
@@ -142,7 +143,7 @@ public:
     /// Nothing is waiting, granted, under way.
     [[nodiscard]] bool quiet() const;
     /// Others have begun a view without it: nothing it does counts any more, and its programs must not do anything.
-    void outlive() { outlived_ = true; }
+    void outlive(bool outlived = true) { outlived_ = outlived; }
     [[nodiscard]] bool outlived() const { return outlived_; }
     /// Somebody still waits for a grant or has not used it.
     [[nodiscard]] bool programs_wait() const;

@@ -54,7 +54,7 @@ struct Scenario {
     std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3
 };
 
-constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead;
+constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, E = Op::evict, Y = Op::sync;
 
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all = {
@@ -74,6 +74,12 @@ const std::vector<Scenario>& scenarios() {
          2,
          1,
          {{{U, 0}, {U, 1}}, {{R, 1}}, {}}},
+        {"backup-moves-crash",
+         "a writer that syncs twice, k = 2, both others give up what they keep, any node may crash",
+         1,
+         2,
+         1,
+         {{{U, 0}, {Y, 0}, {U, 0}, {Y, 0}}, {{E, 0}}, {{E, 0}}}},
         {"hole", "a writer, a hole by another node, a reader, k = 2, no crash", 1, 2, 0, {{{U, 0}}, {{P, 0}}, {{R, 0}}}},
         {"hole-crash", "a writer, a hole by another node, k = 2, any node may crash", 1, 2, 1, {{{U, 0}}, {{P, 0}}, {}}},
         {"ahead",
@@ -119,9 +125,11 @@ public:
           setup_(setup_of(scenario, options.overlook)),
           world_(setup_),
           end_(end) {}
-    [[nodiscard]] int run();
+    [[nodiscard]] int run(bool print);
+    [[nodiscard]] const Broken& broken() const { return broken_; }
 
 private:
+    [[nodiscard]] Move step_of(NodeId node) const;
     void search();
     void branch(const Move& m);
     void leaf();
@@ -174,21 +182,28 @@ void Explorer::branch(const Move& m) {
     world_.restore(*saved);
 }
 
+/// What the program of @p node does next, once it has its last answer.
+Move Explorer::step_of(NodeId node) const {
+    const EdgeState& s = world_.edge(node).at();
+    const auto& script = setup_.script[node][0];
+    if (s.program[0].script_at >= script.size() || !s.syncs.empty() || !s.evictions.empty()) return {};
+    const auto [op, object] = script[s.program[0].script_at];
+    const auto n = static_cast<u8>(node);
+    switch (op) {
+    case Op::punch: return {MoveKind::punch, n, object, 0, object};
+    case Op::ahead: return {MoveKind::ahead, n, object, 0, object + 1U};
+    case Op::evict: return {MoveKind::evict, n, object};
+    case Op::sync: return {MoveKind::sync, n};
+    default: return {MoveKind::begin, n, 0, static_cast<u8>(op), object};
+    }
+}
+
 void Explorer::search() {
     std::vector<Move> moves;
     fair_moves(world_, moves);
-    for (NodeId n = 1; n <= setup_.nodes; n++) {
-        if (!world_.edge(n).running()) continue;
-        const Program& p = world_.edge(n).at().program[0];
-        if (p.script_at < setup_.script[n][0].size()) {
-            const auto& step = setup_.script[n][0][p.script_at];
-            const Move m = step.op == Op::punch ? Move{MoveKind::punch, static_cast<u8>(n), step.object, 0, step.object}
-                           : step.op == Op::ahead
-                               ? Move{MoveKind::ahead, static_cast<u8>(n), step.object, 0, step.object + 1U}
-                               : Move{MoveKind::begin, static_cast<u8>(n), 0, static_cast<u8>(step.op), step.object};
-            if (world_.enabled(m)) moves.push_back(m);
-        }
-    }
+    for (NodeId n = 1; n <= setup_.nodes; n++)
+        if (world_.edge(n).running())
+            if (const Move m = step_of(n); m.a != 0 && world_.enabled(m)) moves.push_back(m);
     const bool stuck = moves.empty();
     if (world_.at().crashes < scenario_.crashes)
         for (NodeId n = 1; n <= setup_.nodes; n++)
@@ -230,7 +245,7 @@ void Explorer::print_path() {
         fmt::print("{:>9} {:<3} {}\n", line.at, line.node != 0 ? fmt::format("n{}", line.node) : "", line.text);
 }
 
-int Explorer::run() {
+int Explorer::run(bool print) {
     const auto began = std::chrono::steady_clock::now();
     if (!settle(world_)) {
         broken_ = world_.broken();
@@ -239,18 +254,20 @@ int Explorer::run() {
         search();
     }
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
-    if (broken_) {
+    if (broken_ && print) {
         fmt::print("FAILED {}: {}\nthe order of events:\n", broken_.rule, broken_.text);
         print_path();
     }
-    fmt::print("exhaustive {}: {}: {} states, {} transitions ({} met a known state), {} ends, {} events deep, {}.{} s, {}, {} "
-               "violations\n",
-               scenario_.name, scenario_.what, seen_.count(), transitions_, merged_, leaves_, deepest_, took / 1000,
-               took % 1000 / 100,
-               truncated_ ? "TRUNCATED"
-               : broken_  ? "stopped"
-                          : "complete",
-               broken_ ? 1 : 0);
+    if (print)
+        fmt::print(
+            "exhaustive {}: {}: {} states, {} transitions ({} met a known state), {} ends, {} events deep, {}.{} s, {}, {} "
+            "violations\n",
+            scenario_.name, scenario_.what, seen_.count(), transitions_, merged_, leaves_, deepest_, took / 1000,
+            took % 1000 / 100,
+            truncated_ ? "TRUNCATED"
+            : broken_  ? "stopped"
+                       : "complete",
+            broken_ ? 1 : 0);
     std::fflush(stdout);
     if (broken_) return broken_.rule == "liveness" || broken_.rule == "leak" ? 3 : 1;
     return truncated_ ? 1 : 0;
@@ -266,6 +283,23 @@ void add_options(CLI::App& app, ExhaustiveOptions& options) {
     app.add_option("--max-seconds", options.seconds, "give up after so many seconds of real time");
 }
 
+std::vector<std::string> small_worlds() {
+    std::vector<std::string> names;
+    for (const Scenario& scenario : scenarios()) names.emplace_back(scenario.name);
+    return names;
+}
+
+Broken explore_quietly(const std::string& name, u64 max_seconds) {
+    ExhaustiveOptions options;
+    for (const Scenario& scenario : scenarios()) {
+        if (name != scenario.name) continue;
+        Explorer explorer(options, scenario, std::chrono::steady_clock::now() + std::chrono::seconds(max_seconds));
+        (void)explorer.run(false);
+        return explorer.broken();
+    }
+    return {};
+}
+
 int explore(const ExhaustiveOptions& options) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(options.seconds);
     int status = 0;
@@ -278,7 +312,7 @@ int explore(const ExhaustiveOptions& options) {
             continue;
         }
         Explorer explorer(options, scenario, end);
-        if (const int now = explorer.run(); now != 0 && status == 0) status = now;
+        if (const int now = explorer.run(true); now != 0 && status == 0) status = now;
     }
     if (!any) {
         fmt::print(stderr, "krg-sim dsm exhaustive: no such world (--list prints them)\n");

@@ -22,6 +22,9 @@ struct ExhaustiveOptions {
 };
 
 void add_options(CLI::App& app, ExhaustiveOptions& options);
+[[nodiscard]] std::vector<std::string> small_worlds();
+/// What is broken in the world @p name, as far as it can be seen in so many seconds of real time.
+[[nodiscard]] Broken explore_quietly(const std::string& name, u64 max_seconds);
 /// Explores and prints counts. Returns the exit status: 0 only if everything within the bounds was seen and is right.
 [[nodiscard]] int explore(const ExhaustiveOptions& options);
 

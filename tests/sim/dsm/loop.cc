@@ -26,6 +26,7 @@ constexpr const char* names[] = {"events",
                                  "calm moments",
                                  "lives that drained",
                                  "operators' recoveries",
+                                 "of them to an older memory",
                                  "reset connections",
                                  "faults"};
 
@@ -94,6 +95,7 @@ OneRun one(u64 seed, bool twice, Trace* trace) {
                           fabric.calms(),
                           fabric.drained_lives(),
                           r.recoveries,
+                          fabric.went_back() ? 1U : 0U,
                           r.network.resets,
                           r.faults};
     static_assert(std::size(values) == std::size(names) && c_first + std::size(values) <= batch_counters);

@@ -44,7 +44,7 @@ struct Page {
     bool operator==(const Page&) const = default;
 };
 
-enum class Op : u8 { read, write, update, count_, punch = count_, ahead };  ///< the last two: in scripts only
+enum class Op : u8 { read, write, update, count_, punch = count_, ahead, evict, sync };  ///< from punch on: in scripts only
 
 /// A set of objects.
 using Objects = u32;

@@ -17,7 +17,7 @@ struct BatchOptions {
     u64 seeds = 1;
     unsigned jobs = 2;
     u64 stop_after = 1;         ///< failures
-    unsigned run_seconds = 60;  ///< of real time for one run: longer is a hang
+    unsigned run_seconds = 60;  ///< of the processor for one run: longer is a hang
     bool progress = false;
 };
 
