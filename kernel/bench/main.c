@@ -5,6 +5,8 @@
  *
  *	echo "rtt NODE SIZE COUNT" > /sys/kernel/debug/krg_bench/run
  *	echo "bulk NODE SIZE COUNT ROUNDS" > /sys/kernel/debug/krg_bench/run
+ *	echo "call NODE SIZE COUNT" > /sys/kernel/debug/krg_bench/run
+ *	echo "stream NODE SIZE COUNT ROUNDS" > /sys/kernel/debug/krg_bench/run
  *	cat /sys/kernel/debug/krg_bench/result
  *
  * rtt: COUNT round trips of SIZE bytes each. bulk: ROUNDS transfers of COUNT
@@ -15,6 +17,10 @@
  * The two are measured in turn, sample by sample, and the order within a pair is
  * turned round each time: whatever else happens on the machine meets both alike.
  * The first pairs warm up caches and windows and are not counted.
+ *
+ * call and stream are rtt and bulk with our own messages alone and nothing warmed
+ * up: a few samples for a program that measures something else on this cluster and
+ * puts them beside its own.
  */
 #include <linux/debugfs.h>
 #include <linux/err.h>
@@ -39,15 +45,21 @@
 
 struct bench_run {
 	bool streams;
+	bool alone;	/* our own messages only */
 	u16 node;
 	u32 size;
 	u32 count;	/* messages of one stream */
 	u32 samples;
 };
 
-static const struct krg_bench_subject *const bench_subject[] = { &krg_bench_bare, &krg_bench_rpc };
+static const struct krg_bench_subject *const bench_subject[] = { &krg_bench_rpc, &krg_bench_bare };
 
 #define NR_SUBJECTS	ARRAY_SIZE(bench_subject)
+
+static u32 bench_subjects(const struct bench_run *run)
+{
+	return run->alone ? 1 : NR_SUBJECTS;
+}
 
 static DEFINE_MUTEX(bench_mutex);	/* one run at a time, and its result below */
 static struct bench_run bench_last;
@@ -72,13 +84,13 @@ static s64 bench_sample(const struct bench_run *run, const struct krg_bench_subj
 /* All samples of both, in turn. */
 static int bench_measure(const struct bench_run *run, u64 *sample, void *out, void *in)
 {
-	u32 warm = run->streams ? KRG_BENCH_WARM_BULK : KRG_BENCH_WARM_RTT;
+	u32 warm = run->alone ? 0 : run->streams ? KRG_BENCH_WARM_BULK : KRG_BENCH_WARM_RTT;
 	u32 i, turn, which;
 	s64 ns;
 
 	for (i = 0; i < warm + run->samples; i++) {
-		for (turn = 0; turn < NR_SUBJECTS; turn++) {
-			which = (turn + i) % NR_SUBJECTS;
+		for (turn = 0; turn < bench_subjects(run); turn++) {
+			which = (turn + i) % bench_subjects(run);
 			ns = bench_sample(run, bench_subject[which], out, in);
 			if (ns >= 0 && !run->streams && memcmp(in, out, run->size))
 				ns = -EBADMSG;
@@ -102,7 +114,7 @@ static int bench_open_all(const struct bench_run *run)
 	unsigned int i;
 	int err;
 
-	for (i = 0; i < NR_SUBJECTS; i++) {
+	for (i = 0; i < bench_subjects(run); i++) {
 		err = bench_subject[i]->open(run->node, run->streams);
 		if (err) {
 			pr_err("%s: node %u cannot be reached: %d (is the module loaded there?)\n",
@@ -131,7 +143,7 @@ static int bench_run(const struct bench_run *run)
 	if (err)
 		goto free;
 	err = bench_measure(run, sample, buffer, buffer + KRG_BENCH_SIZE_MAX);
-	for (i = 0; i < NR_SUBJECTS; i++) {
+	for (i = 0; i < bench_subjects(run); i++) {
 		bench_subject[i]->close();
 		if (!err)
 			krg_bench_summarise(sample + (size_t)i * run->samples, run->samples,
@@ -149,16 +161,23 @@ free:
 
 static int bench_parse(const char *text, struct bench_run *run)
 {
+	char word[8];
 	int n;
 
 	memset(run, 0, sizeof(*run));
-	n = sscanf(text, "rtt %hu %u %u", &run->node, &run->size, &run->samples);
-	if (n != 3) {
-		n = sscanf(text, "bulk %hu %u %u %u", &run->node, &run->size, &run->count,
+	if (sscanf(text, "%7s", word) != 1)
+		return -EINVAL;
+	text += strlen(word);
+	run->streams = !strcmp(word, "bulk") || !strcmp(word, "stream");
+	run->alone = !strcmp(word, "call") || !strcmp(word, "stream");
+	if (run->streams) {
+		n = sscanf(text, " %hu %u %u %u", &run->node, &run->size, &run->count,
 			   &run->samples);
-		run->streams = true;
 		if (n != 4 || !run->count || run->count > KRG_BENCH_SAMPLES_MAX)
 			return -EINVAL;
+	} else if ((!run->alone && strcmp(word, "rtt")) ||
+		   sscanf(text, " %hu %u %u", &run->node, &run->size, &run->samples) != 3) {
+		return -EINVAL;
 	}
 	if (!run->node || !run->size || run->size > KRG_BENCH_SIZE_MAX || !run->samples ||
 	    run->samples > KRG_BENCH_SAMPLES_MAX)
@@ -226,7 +245,7 @@ static int result_show(struct seq_file *m, void *unused)
 		   run->streams ? "bulk" : "rtt", run->node, run->size, run->samples);
 	if (run->streams)
 		seq_printf(m, ",\"count\":%u", run->count);
-	for (i = 0; i < NR_SUBJECTS; i++)
+	for (i = 0; i < bench_subjects(run); i++)
 		bench_show_one(m, run, i);
 	seq_puts(m, "}\n");
 	mutex_unlock(&bench_mutex);
