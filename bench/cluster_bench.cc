@@ -3,49 +3,16 @@
 // What needs a virtual cluster. krg_bench.ko measures messages inside a guest; the time to detect a crash and agree on a view
 // is taken here, on the host's clock: from just before the machine is killed to the moment the survivor's `krgadm monitor`
 // line about the committed view has arrived. That includes the way of the line to the host, so it never flatters.
-#include "measure.hh"
-#include "tests/cluster/lib/cluster.hh"
+#include "scene.hh"
 
 #include <csignal>
 #include <fmt/format.h>
-#include <sstream>
-#include <unistd.h>
 
 namespace krg::bench {
 
 namespace {
 
 using namespace cluster_test;
-
-ClusterOptions cluster_options(const Options& options, const char* what, int nodes) {
-    ClusterOptions cluster;
-    cluster.top = options.top;
-    cluster.name = fmt::format("bench-{}-{}", what, getpid());
-    cluster.kernel = options.kernel;
-    cluster.nodes = nodes;
-    cluster.memory_mb = options.kernel == "debug" ? 1024 : 512;
-    cluster.folder = options.top + "/build/bench";
-    return cluster;
-}
-
-void must(const ProcessResult& result, const std::string& what) {
-    if (!result.done()) throw std::runtime_error(what + ": " + result.evidence());
-}
-
-std::string module_folder(const Options& options) {
-    const auto result = run_process({options.top + "/scripts/kver", options.kernel});
-    must(result, "scripts/kver");
-    return options.top + "/build/" + result.out.substr(0, result.out.find(' '));
-}
-
-void wait_for_members(const Cluster& cluster, const NodeIds& nodes) {
-    const std::string missing = wait_until(fmt::format("a view of [{}]", to_text(nodes)), 180, [&] {
-        for (const auto& [id, status] : cluster.status(nodes))
-            if (status.state != "serving" || status.members != nodes) return fmt::format("node {}: {}", id, status.text());
-        return std::string();
-    });
-    if (!missing.empty()) throw std::runtime_error("the cluster did not form: " + missing);
-}
 
 // One run of krg_bench.ko from node 1 to node 2.
 Json bench_run(const Cluster& cluster, const std::string& order) {
@@ -69,40 +36,16 @@ void bulk(const Cluster& cluster, const Options& options, const std::string& nam
         {name, json.at("rpc").at("median_bytes_per_s"), "bytes/s", json.at("bare").at("median_bytes_per_s"), 0.90, false});
 }
 
-// Has the monitor said that a view with exactly these members is committed?
-bool committed(const std::string& output, const NodeIds& members) {
-    std::istringstream lines(output);
-    for (std::string line; std::getline(lines, line);) {
-        const Json json = Json::parse(line, nullptr, false);
-        if (json.is_discarded() || !json.contains("event") || !json.contains("members")) continue;
-        const std::string event = json.at("event");
-        if (event.find("commit") != std::string::npos && json.at("members").get<NodeIds>() == members) return true;
-    }
-    return false;
-}
-
-pid_t machine_pid(const Cluster& cluster, int node) {
-    const Json all = cluster.machines();
-    for (const auto& machine : all.at("nodes"))
-        if (machine.at("id") == node && machine.at("pid") != 0) return machine.at("pid");
-    throw std::runtime_error(fmt::format("node {} is not running", node));
-}
-
 // Milliseconds from the crash of `victim` to the committed view of the others, seen from node 1.
 double crash_once(Cluster& cluster, int victim, const NodeIds& all) {
     NodeIds rest = all;
     rest.erase(victim);
-    BackgroundProcess monitor(cluster.exec_words(1, {"krgadm", "--json", "monitor"}),
-                              cluster.options().folder + "/monitor.log");
-    const std::string silent = wait_until("the monitor", 30, [&] {
-        return monitor.output().find("\"exists\"") == std::string::npos ? std::string("no line") : std::string();
-    });
-    if (!silent.empty()) throw std::runtime_error("krgadm monitor says nothing: " + monitor.output());
+    const Monitor monitor(cluster);
     sleep_s(1);
     const pid_t machine = machine_pid(cluster, victim);
     const double begin = monotonic_s();
     if (kill(machine, SIGKILL) != 0) throw std::runtime_error("the machine cannot be killed");
-    while (!committed(monitor.output(), rest)) {
+    while (!monitor.committed(rest)) {
         if (monotonic_s() - begin > 60) throw std::runtime_error("no new view within 60 s: " + monitor.output());
         sleep_s(0.01);
     }
@@ -116,10 +59,7 @@ void measure_messages(const Options& options, const Wanted& wanted, Result& resu
     Cluster cluster(cluster_options(options, "rpc", 2));
     cluster.up();
     wait_for_members(cluster, {1, 2});
-    const std::string load =
-        fmt::format("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; insmod {}/krg_bench.ko",
-                    module_folder(options));
-    for (int node : {1, 2}) must(cluster.shell(node, load), "krg_bench.ko");
+    load_bench(cluster, options, {1, 2});
     const auto measure = [&](const std::string& name, const std::function<void()>& part) {
         if (wanted(name)) result.attempt(name, part);
     };

@@ -14,9 +14,11 @@ int main(int argc, char** argv) {
     using namespace krg::bench;
     Options options;
     bool strict = false;
-    CLI::App app{"Measures messages, crash detection and the engine; each value beside a baseline of the same run"};
+    CLI::App app{
+        "Measures messages, crash detection, shared memory and the engine; each value beside a baseline of the same run"};
     app.add_option("--top", options.top, "The source tree")->required();
-    app.add_option("--only", options.only, "Rows to measure, as a shell pattern")->capture_default_str();
+    app.add_option("--only", options.only, "Rows to measure, as a shell pattern: hadsm-read, '@(rpc|hadsm)-*'")
+        ->capture_default_str();
     app.add_option("--kernel", options.kernel, "6.1, 6.12 or debug")->capture_default_str();
     app.add_option("--output", options.output, "JSON file (default: build/bench.json)");
     app.add_option("--round-trips", options.round_trips, "Samples of each kind")
@@ -25,6 +27,13 @@ int main(int argc, char** argv) {
     app.add_option("--bulk-rounds", options.bulk_rounds)->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--bulk-messages", options.bulk_messages)->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--crashes", options.crashes)->check(CLI::Range(1, 100))->capture_default_str();
+    app.add_option("--fault-samples", options.fault_samples, "Samples of each kind of fault")
+        ->check(CLI::Range(4, 100000))
+        ->capture_default_str();
+    app.add_option("--file-rounds", options.file_rounds, "How often a whole file is read")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    app.add_option("--file-mib", options.file_mib)->check(CLI::Range(1, 128))->capture_default_str();
     app.add_flag("--strict", strict, "Exit status 1 when a goal is missed");
     try {
         app.parse(argc, argv);
@@ -32,7 +41,9 @@ int main(int argc, char** argv) {
         return app.exit(error) == 0 ? 0 : 2;
     }
     if (options.output.empty()) options.output = options.top + "/build/bench.json";
-    const Wanted wanted = [&](const std::string& name) { return fnmatch(options.only.c_str(), name.c_str(), 0) == 0; };
+    const Wanted wanted = [&](const std::string& name) {
+        return fnmatch(options.only.c_str(), name.c_str(), FNM_EXTMATCH) == 0;
+    };
 
     Result result;
     try {
@@ -42,6 +53,7 @@ int main(int argc, char** argv) {
         result.attempt("engine", [&] { measure_engine(options, wanted, result); });
         result.attempt("messages", [&] { measure_messages(options, wanted, result); });
         result.attempt("detect-and-agree", [&] { measure_detection(options, wanted, result); });
+        result.attempt("hadsm", [&] { measure_memory(options, wanted, result); });
         if (result.rows().empty() && result.failures().empty()) {
             fmt::print(stderr, "krg-bench: nothing is called {}\n", options.only);
             return 8;

@@ -15,8 +15,14 @@ namespace krg::bench {
 namespace {
 
 std::string goal_text(const Row& row) {
-    return row.goal ? fmt::format("{} {:.2f}", row.lower_is_better ? "<=" : ">=", *row.goal) : "-";
+    return row.goal ? fmt::format("{} {:.4g}", row.lower_is_better ? "<=" : ">=", *row.goal) : "-";
 }
+
+std::string spread_text(const std::optional<Spread>& spread) {
+    return spread ? fmt::format("{:.0f}-{:.0f}", spread->p10, spread->p90) : "-";
+}
+
+nlohmann::ordered_json spread_json(const Spread& spread) { return {{"p10", spread.p10}, {"p90", spread.p90}}; }
 
 }  // namespace
 
@@ -32,13 +38,17 @@ void Result::attempt(const std::string& name, const std::function<void()>& part)
 }
 
 void print_table(const std::vector<Row>& rows) {
-    fmt::print("{:<24} {:>16} {:>16} {:<8} {:>7} {:>9}\n", "name", "value", "baseline", "unit", "ratio", "goal");
+    size_t width = 24;
+    for (const Row& row : rows) width = std::max(width, row.name.size());
+    fmt::print("{:<{}} {:>16} {:>16} {:<8} {:>7} {:>9} {:>8}  {}\n", "name", width, "value", "baseline", "unit", "ratio",
+               "goal", "", "p10-p90 of value, of baseline");
     for (const Row& row : rows)
-        fmt::print("{:<24} {:>16.1f} {:>16.1f} {:<8} {:>7.3f} {:>9}  {}\n", row.name, row.value, row.baseline, row.unit,
-                   row.ratio(), goal_text(row),
+        fmt::print("{:<{}} {:>16.1f} {:>16.1f} {:<8} {:>7.3f} {:>9} {:>8}  {}\n", row.name, width, row.value, row.baseline,
+                   row.unit, row.ratio(), goal_text(row),
                    !row.goal       ? ""
                    : row.reached() ? "reached"
-                                   : "MISSED");
+                                   : "MISSED",
+                   row.value_spread ? spread_text(row.value_spread) + ", " + spread_text(row.baseline_spread) : "");
 }
 
 void write_json(const std::vector<Row>& rows, const std::string& path) {
@@ -52,6 +62,8 @@ void write_json(const std::vector<Row>& rows, const std::string& path) {
                                    {"goal", nullptr},
                                    {"lower_is_better", row.lower_is_better}};
         if (row.goal) one["goal"] = *row.goal;
+        if (row.value_spread) one["value_spread"] = spread_json(*row.value_spread);
+        if (row.baseline_spread) one["baseline_spread"] = spread_json(*row.baseline_spread);
         list.push_back(std::move(one));
     }
     std::ofstream file(path);

@@ -10,6 +10,11 @@
 
 namespace krg::bench {
 
+/// Where four fifths of the samples lie.
+struct Spread {
+    double p10 = 0, p90 = 0;
+};
+
 /// One line of the result; `ratio` is value / baseline.
 struct Row {
     std::string name;
@@ -18,6 +23,7 @@ struct Row {
     double baseline = 0;
     std::optional<double> goal;  ///< of the ratio; none: for information
     bool lower_is_better = true;
+    std::optional<Spread> value_spread = {}, baseline_spread = {};
 
     [[nodiscard]] double ratio() const { return baseline != 0 ? value / baseline : 0; }
     [[nodiscard]] bool reached() const { return !goal || (lower_is_better ? ratio() <= *goal : ratio() >= *goal); }

@@ -30,6 +30,8 @@ cluster=(qemu-system-x86 busybox-static e2fsprogs iproute2 procps kmod util-linu
 programs=(sqlite3 git tar diffutils python3-minimal)
 # guests that run systemd (vcluster up --systemd). By itself: it would become process 1 of a machine that has another
 systemd=(systemd systemd-sysv)
+# what make bench compares with. By itself: Debian starts a server of it, without exports, on the machine
+nfs=(nfs-kernel-server nfs-common)
 # the debug kernel, built from Debian's own source
 debug=(linux-source-6.1 gcc-12 make flex bison libelf-dev libssl-dev bc rsync cpio xz-utils kmod)
 # static checks
@@ -38,7 +40,7 @@ lint=(clang-format clang-tidy sparse shellcheck mandoc git)
 dkms=(dkms)
 }
 
-groups="build build612 host fuzz cluster programs systemd debug lint dkms"
+groups="build build612 host fuzz cluster programs systemd nfs debug lint dkms"
 default_groups=(build host)
 
 usage() { echo "usage: tests/deps.sh [--list] [GROUP...]   groups: $groups" >&2; exit 2; }
