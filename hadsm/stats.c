@@ -101,8 +101,10 @@ static int line_copies(char *at, size_t room, const struct krg_dsm_stats *st)
 		{ "dirty", st->dirty }, { "entries", st->entries }, { "degraded", st->degraded },
 		{ "lost", st->lost_objects }, { "lost_requests", st->lost },
 		{ "repair_total", st->repair_total }, { "repair_left", st->repair_left },
-		{ "recovering", st->recovering }, { "evictions", st->evictions },
-		{ "injections", st->injections }, { "copies_made", st->copies_made },
+		{ "recovering", st->recovering }, { "copies_made", st->copies_made },
+		{ "evictions", st->evictions }, { "evictions_refused", st->evictions_refused },
+		{ "injections", st->injections }, { "injections_refused", st->injections_refused },
+		{ "writes_refused", st->writes_refused }, { "full", st->full }, { "pages", st->pages },
 		{ "punched", st->punched }, { "memory", st->memory },
 	};
 

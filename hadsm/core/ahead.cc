@@ -14,7 +14,7 @@ void Engine::ahead(const krg_dsm_event& ev) {
     const bool sane = ev.last >= first.index && ev.last - first.index < KRG_DSM_RANGE_MAX && first.chunk() == last.chunk() &&
                       replicas(ev.object.policy) <= KRG_DSM_REPLICAS_MAX;
     if (!sane) stats_.bad++;
-    if (!sane || !serving_ || draining_) return;
+    if (!sane || !serving_ || draining_ || room_ != Room::enough) return;
     const u64 request = next_request_++;
     Message m;
     m.type = Type::get_range;
@@ -93,6 +93,7 @@ void Engine::offer_taken() {
     o->handle = 0;
     o->zeros = false;
     o->mapped = true;
+    mapped_++;
 }
 
 // The home

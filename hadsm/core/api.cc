@@ -148,6 +148,14 @@ void krg_dsm_for_each(struct krg_dsm* d, int (*visit)(void* context, const struc
     engine(d)->for_each(visit, context);
 }
 
+u64 krg_dsm_pages(const struct krg_dsm* d) { return engine(d)->pages(); }
+
+u64 krg_dsm_objects(const struct krg_dsm* d) { return engine(d)->objects(); }
+
+u32 krg_dsm_cold(struct krg_dsm* d, u32 look, struct krg_dsm_object* object, u32 max) {
+    return engine(d)->cold(look, object, max);
+}
+
 void krg_dsm_get_stats(const struct krg_dsm* d, struct krg_dsm_stats* stats) { engine(d)->stats(*stats); }
 
 u16 krg_dsm_home(struct krg_dsm* d, const struct krg_dsm_object* object) {

@@ -104,6 +104,21 @@ struct krg_dsm_member {
 	u64 since;		/* the first epoch of this incarnation of the node */
 };
 
+/* How much of its memory a node has left for containers: what ROOM says, and what nodes tell each other. */
+enum krg_dsm_room {
+	KRG_DSM_ROOM,		/* enough */
+	KRG_DSM_TIGHT,		/* nothing is moved here to make room elsewhere */
+	KRG_DSM_FULL,		/* nor is it chosen as backup of what was never written, if there is another */
+};
+
+/* Of REQUEST and EVICT. */
+enum krg_dsm_flags {
+	/* REQUEST: a first write goes on though no backup has room: without it nothing could be freed. */
+	KRG_DSM_F_URGENT = 1,
+	/* EVICT: only if no copy has to be made elsewhere first; otherwise -ENOSPC. */
+	KRG_DSM_F_CHEAP = 2,
+};
+
 enum krg_dsm_event_type {
 	/*
 	 * A view was installed, not serving yet: epoch, member[count] by ascending id.
@@ -132,7 +147,11 @@ enum krg_dsm_event_type {
 	 */
 	KRG_DSM_EV_SNAPSHOT_DONE,
 	KRG_DSM_EV_SYNC,	/* DONE with token when all that is dirty now is committed */
-	KRG_DSM_EV_EVICT,	/* memory pressure: give up this node's copy of object; DONE with token */
+	/*
+	 * Memory pressure: give up this node's copy of object; DONE with token. -EBUSY: not now.
+	 * -ENOSPC: enough others have to have it, and none of them has room.
+	 */
+	KRG_DSM_EV_EVICT,
 	/*
 	 * This node leaves: give up everything; DRAINED when it is empty. No program of it waits
 	 * or has a grant it has not used, and none asks any more. Where all members leave, the
@@ -153,12 +172,13 @@ enum krg_dsm_event_type {
 	 */
 	KRG_DSM_EV_AHEAD,
 	KRG_DSM_EV_TICK,	/* time passed (at or after the deadline) */
+	KRG_DSM_EV_ROOM,	/* mode: enum krg_dsm_room of this node from now on; others are told */
 };
 
 struct krg_dsm_event {
 	u32 type;		/* enum krg_dsm_event_type */
 	u16 node;
-	u16 mode;		/* enum krg_dsm_mode */
+	u16 mode;		/* enum krg_dsm_mode, or of ROOM enum krg_dsm_room */
 	struct krg_dsm_object object;
 	u64 last;		/* of PUNCH and AHEAD: the last index */
 	u64 token;
@@ -166,6 +186,8 @@ struct krg_dsm_event {
 	u64 handle;
 	s32 error;		/* 0 or a negative errno */
 	u32 len;		/* bytes at data, or members at member */
+	u32 flags;		/* enum krg_dsm_flags */
+	u32 pad;
 	const u8 *data;
 	const struct krg_dsm_member *member;
 };
@@ -178,7 +200,11 @@ enum krg_dsm_action_type {
 	 * asked, one GRANT for each. Send INSTALLED once the program has used it.
 	 */
 	KRG_DSM_ACT_GRANT,
-	KRG_DSM_ACT_ERROR,	/* object, token: cannot be granted; error: -EIO (lost), -ENOMEM, -EBUSY */
+	/*
+	 * object, token: cannot be granted; error: -EIO (lost), -ENOMEM, -EBUSY, or -ENOSPC: a first
+	 * write, and too few nodes have room for its copies.
+	 */
+	KRG_DSM_ACT_ERROR,
 	/*
 	 * The EDGE actions; at most one per object is under way. EDGE_DONE answers each.
 	 * DOWNGRADE: write-protect in every mapping. INVALIDATE: unmap everywhere and remove from
@@ -278,7 +304,8 @@ struct krg_dsm_stats {
 	u64 forwards, invalidations, downgrades, hand_overs;	/* done here for others */
 	u64 batches, batch_objects, batches_direct, batches_dropped;
 	u64 ping_pongs, held, pinned;		/* asked for again soon after; wanted within the minimum hold time; refused because of a pin */
-	u64 evictions, injections;		/* copies given up; copies taken in for others */
+	u64 evictions, injections;		/* copies given up; copies taken in so that others have room */
+	u64 evictions_refused, injections_refused, writes_refused;	/* as a holder; as a node without room; first writes, as a home */
 	u64 copies_made;			/* for safety: to bring an object up to k */
 	u64 punched;				/* objects turned to zeros here as home */
 	u64 lost;				/* requests refused here as home: no copy is left */
@@ -291,8 +318,9 @@ struct krg_dsm_stats {
 	u64 lost_objects;			/* of this home: may have been written, and no copy is left; known when not recovering */
 	u64 repair_total, repair_left;		/* entries that lacked copies after the last rebuild; that still do */
 	u64 memory;				/* bytes allocated */
+	u64 pages;				/* copies here, in the page cache or as handles */
 	u32 recovering;				/* 1: not every chunk of this home answers yet */
-	u32 pad;
+	u32 full;				/* members without room, as far as known here */
 };
 
 struct krg_dsm;
@@ -320,6 +348,15 @@ void krg_dsm_offer_taken(struct krg_dsm *d);
 
 /** This node's copy and directory entry of @object. */
 void krg_dsm_inspect(struct krg_dsm *d, const struct krg_dsm_object *object, struct krg_dsm_copy *copy);
+/** Pages that this node keeps: in the page cache as far as the engine knows, and handles. */
+u64 krg_dsm_pages(const struct krg_dsm *d);
+/** Records that krg_dsm_cold() goes round. */
+u64 krg_dsm_objects(const struct krg_dsm *d);
+/**
+ * Copies that no program of this node uses, worth an EVICT: at most @max into @object. Looks at most at @look records,
+ * each time going on where it stopped; what was committed or came since it was seen last is let alone once. Returns how many.
+ */
+u32 krg_dsm_cold(struct krg_dsm *d, u32 look, struct krg_dsm_object *object, u32 max);
 /** Calls @visit for every object with a record here, in no particular order; stops when it returns not 0. */
 void krg_dsm_for_each(struct krg_dsm *d, int (*visit)(void *context, const struct krg_dsm_object *object), void *context);
 void krg_dsm_get_stats(const struct krg_dsm *d, struct krg_dsm_stats *stats);

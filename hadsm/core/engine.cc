@@ -33,6 +33,7 @@ void Engine::event(const krg_dsm_event& ev) {
     case KRG_DSM_EV_PUNCH: punch(ev); return;
     case KRG_DSM_EV_AHEAD: ahead(ev); return;
     case KRG_DSM_EV_TICK: tick(); return;
+    case KRG_DSM_EV_ROOM: room(ev); return;
     default: stats_.bad++;
     }
 }
@@ -146,6 +147,7 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::get_range: on_range(from, m); return;
     case Type::skipped: on_skipped(m); return;
     case Type::declined: on_declined(from, m); return;
+    case Type::room: on_room(from, m); return;
     case Type::none:
     case Type::count_: break;
     }

@@ -25,13 +25,14 @@ struct Waiter {
     u64 token = 0;
     u8 mode = 0;
     bool missed = false;  // it took a message
+    bool urgent = false;
 };
 
 /// What the home has told this holder to do, until it is done.
 struct Command {
     Type type = Type::none;
     u8 mode = 0;
-    bool keep = false;
+    bool keep = false;   // of COPY: only if there is room
     bool quiet = false;  // the page is write-protected or unmapped for this command
     bool ahead = false;  // nobody waits for it
     NodeId home = 0, node = 0;
@@ -80,6 +81,7 @@ struct Obj {
     bool zeros = false;    // not mapped, no handle: a page of zeros
     bool initialised = false, dirty = false, in_batch = false;
     bool unused = false;  // granted to this node, not yet to a program
+    bool recent = false;  // a copy outside of the page cache that came since cold() saw it last
     u64 handle = 0;
     Version version{};
     u64 counter = 0;  // of the newest version made here
@@ -107,7 +109,7 @@ struct Obj {
     Granted granted;
 
     // Giving it up.
-    bool evicting = false, evict_asked = false, evict_waited = false;
+    bool evicting = false, evict_asked = false, evict_waited = false, evict_cheap = false;
     u64 evict_token = 0;
     bool evict_owed = false;  // the answer is: evict_error; there was no memory to say it
     Errno evict_error = Errno::none;
@@ -123,6 +125,7 @@ struct Want {
     NodeId node = 0;
     u8 mode = 0;
     bool ahead = false;
+    bool flag = false;  // of get: urgent; of evict: cheap
     u64 request = 0;
 };
 
@@ -151,6 +154,7 @@ struct Entry {
     NodeId source = 0, target = 0;
     bool copy_failed = false, was_pinned = false, widened = false, mended = false, mending = false;
     u32 acks = 0;
+    u32 no_room = 0;  // nodes that had none for a copy, in this transaction
     Rset rset{};
     Want *queue = nullptr, *last = nullptr;
 };
@@ -191,6 +195,7 @@ struct Peer {
     Peer* chain = nullptr;
     Link<Peer> all;
     u64 out = 0, in = 0;
+    Room room = Room::enough;
     bool reported = false, broken = false;
     bool knows = false;    // of every written chunk, as it said last
     u64 served = 0;        // the last epoch, before this one, in which it reported to the end
@@ -311,6 +316,9 @@ public:
     [[nodiscard]] u64 hash() const;
     void for_each(int (*visit)(void*, const krg_dsm_object*), void* context) const;
     [[nodiscard]] const krg_dsm_memory& memory() const { return cfg_.memory; }
+    [[nodiscard]] u64 pages() const { return mapped_ + handles_; }
+    [[nodiscard]] u64 objects() const { return objects_.count(); }
+    [[nodiscard]] u32 cold(u32 look, krg_dsm_object* object, u32 max);
 
 private:
     // engine.cc: events, messages in, time
@@ -352,7 +360,7 @@ private:
     [[nodiscard]] bool leaves(const krg_dsm_member& m) const;
     [[nodiscard]] u32 usable_members() const;
     [[nodiscard]] u32 copies_needed(const krg_dsm_policy& policy) const;
-    [[nodiscard]] NodeId pick_backup(NodeId near, const Entry* e, const Rset& not_these) const;
+    [[nodiscard]] NodeId pick_backup(NodeId near, const Entry* e, const Rset& not_these, Room most = Room::full) const;
     Chunk* chunk(const Key& key, const krg_dsm_policy& policy);
     [[nodiscard]] bool initialised(const Key& key) const;
     bool set_initialised(const Key& key, const krg_dsm_policy& policy);
@@ -379,10 +387,6 @@ private:
     void on_fail(const Message& m);
     void fail_waiters(Obj& o, Errno e);
     void installed(const krg_dsm_event& ev);
-    void evict(const krg_dsm_event& ev);
-    void evict_done(Obj& o, Errno e);
-    void evict_answer(Obj& o);
-    void on_evict_done(const Message& m);
     void drain();
     void drop_copy(Obj& o);
     void put_copy(Obj& o, u64 handle, bool zeros);
@@ -403,6 +407,16 @@ private:
     void decline(Obj& o);
     void on_declined(NodeId from, const Message& m);
 
+    // room.cc: memory of this node and of others
+    void evict(const krg_dsm_event& ev);
+    void evict_done(Obj& o, Errno e);
+    void evict_answer(Obj& o);
+    void on_evict_done(const Message& m);
+    void room(const krg_dsm_event& ev);
+    void tell_room();
+    void on_room(NodeId from, const Message& m);
+    [[nodiscard]] Room room_of(NodeId node) const;
+
     // holder.cc: what homes demand
     void on_command(NodeId from, const Message& m);
     void run_command(Obj& o);
@@ -422,6 +436,7 @@ private:
     void arrived(Obj& o);
     void on_restore(const Message& m);
     void on_retain(NodeId from, Message& m);
+    [[nodiscard]] Errno take_in(Message& m);
     void end_command(Obj& o);
     void settle_staged(Obj& o, Version upto);
 
@@ -453,9 +468,9 @@ private:
     [[nodiscard]] u32 copies(const Entry& e) const { return e.sharers.count() + e.retained.count(); }
 
     // write.cc: making copies, invalidating, changing who holds committed versions
-    void start_copy(Entry& e, NodeId source, NodeId target);
+    void start_copy(Entry& e, NodeId source, NodeId target, bool if_room = false);
     void on_retained(NodeId from, const Message& m);
-    [[nodiscard]] Rset choose_rset(const Entry& e, NodeId writer, NodeId source) const;
+    [[nodiscard]] Rset choose_rset(const Entry& e, NodeId writer, NodeId source, Room most) const;
     void invalidate_others(Entry& e, NodeId writer, NodeId source);
     void invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to);
     void on_invalidated(NodeId from, const Message& m);
@@ -611,6 +626,7 @@ private:
     OutAction *out_ = nullptr, *out_last_ = nullptr, *spare_ = nullptr, *taken_ = nullptr;
     u32 spares_ = 0;
     FreeNode *free_pool_ = nullptr, *frees_ = nullptr;  // one for every handle the engine has
+    u64 handles_ = 0;                                   // in that pool: what the engine has
     u64 refused_handle_ = 0;
     krg_dsm_action last_resort_{};  // one ERROR or DONE that needs no memory; the next before pump() does anything
     bool sync_owed_ = false;
@@ -626,6 +642,8 @@ private:
     List<Obj> ready_, dirty_, timed_, blocked_;
     u64 next_request_ = 1;
     u32 ahead_ = 0;             // objects asked for ahead and not answered
+    u64 mapped_ = 0;            // objects in the page cache
+    Room room_ = Room::enough;  // of this node, as others know it
     bool drain_again_ = false;  // look whether this node is empty
     bool draining_ = false, drained_told_ = false, stopped_ = false;
     static constexpr u32 recent_max = 64;

@@ -128,6 +128,11 @@ public:
     }
     [[nodiscard]] T* first() const { return all_.first(); }
     [[nodiscard]] T* after(const T* p) const { return all_.after(p->all); }
+    /// @p becomes the last.
+    void to_back(T* p) {
+        all_.remove(p->all);
+        all_.push(p->all, p);
+    }
     [[nodiscard]] u64 count() const { return all_.count(); }
 
 private:

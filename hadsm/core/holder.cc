@@ -94,6 +94,7 @@ void Engine::edge_done(const krg_dsm_event& ev) {
     } else {
         if (unmap) {
             o->mapped = false;
+            mapped_--;
             put_copy(*o, ev.handle, true);
         }
         // The command may be another than the one this was for: a view change came in between.
@@ -283,6 +284,7 @@ void Engine::run_copy(Obj& o) {
     Message m = about(Type::retain, o);
     m.version = o.version;
     m.initialised = o.initialised;
+    m.keep = c.keep;
     stats_.copies_made++;
     send_page(o, c.node, m);
     end_command(o);
@@ -361,14 +363,26 @@ void Engine::on_restore(const Message& m) {
     arrived(*o);
 }
 
-/// A copy for safety, made by another holder.
+/// A copy for safety, or so that others have room; made by another holder.
 void Engine::on_retain(NodeId, Message& m) {
-    Errno e = Errno::none;
-    Obj* o = obj(m.key, m.policy);
-    if (!o) {
-        e = Errno::nomem;
+    Message r = about(Type::retained, m);
+    r.error = take_in(m);
+    send(home(m.key, m.policy), r);
+}
+
+Errno Engine::take_in(Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (m.keep && room_ == Room::full && !(o && o->handle) && !KRG_DSM_MUTANT(InjectionWithoutRoom)) {
+        stats_.injections_refused++;
         free_handle(m.handle);
-    } else if ((o->state == KRG_DSM_I || o->state == KRG_DSM_R) && m.version > o->version) {
+        return Errno::nospc;
+    }
+    if (!o) o = obj(m.key, m.policy);
+    if (!o) {
+        free_handle(m.handle);
+        return Errno::nomem;
+    }
+    if ((o->state == KRG_DSM_I || o->state == KRG_DSM_R) && m.version > o->version) {
         drop_copy(*o);
         put_copy(*o, m.handle, true);
         o->state = KRG_DSM_R;
@@ -376,15 +390,12 @@ void Engine::on_retain(NodeId, Message& m) {
         if (o->counter < m.version.count) o->counter = m.version.count;
         o->initialised = m.initialised;
         settle_staged(*o, m.version);
-        stats_.injections++;
-    } else {
-        free_handle(m.handle);
-        if (o->version != m.version) e = Errno::busy;
-        ready(*o);
+        if (m.keep) stats_.injections++;
+        return Errno::none;
     }
-    Message r = about(Type::retained, m);
-    r.error = e;
-    send(home(m.key, m.policy), r);
+    free_handle(m.handle);
+    ready(*o);
+    return o->version == m.version ? Errno::none : Errno::busy;
 }
 
 /// Versions up to @upto that wait beside the copy: committed if one is newer than what is here.

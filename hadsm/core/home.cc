@@ -38,6 +38,7 @@ void Engine::want(NodeId from, const Message& m) {
     w->type = m.type;
     w->node = from;
     w->mode = m.mode;
+    w->flag = m.keep;
     w->request = m.request;
     if (KRG_DSM_MUTANT(LastComeFirstServed) && e->queue) {
         w->next = e->queue;
@@ -89,7 +90,7 @@ bool Engine::make_room(Entry& e) {
 void Engine::begin_transaction(Entry& e) {
     e.copy_failed = e.was_pinned = e.widened = e.mended = e.others = false;
     e.source = e.target = 0;
-    e.acks = 0;
+    e.acks = e.no_room = 0;
     e.rset = {};
     if (!make_room(e)) {
         refuse(e, Errno::nomem);
@@ -292,17 +293,18 @@ void Engine::on_demoted(NodeId from, const Message& m) {
     continue_transaction(*e);
 }
 
-/// A holder wants to be rid of its copy: not before enough others have one.
+/// A holder wants to be rid of its copy: not before enough others have one. Who leaves needs no room for that elsewhere.
 void Engine::evict_transaction(Entry& e) {
     const NodeId n = e.current.node;
     const krg_dsm_member* who = member(n);
-    const bool leaving = who && leaves(*who);
-    if (e.exclusive && e.writer == n) {
-        forward(e, n, 0, KRG_DSM_READ);
-        return;
-    }
-    if (e.exclusive && e.retained.has(n)) {
-        replace_backup(e, n, leaving);
+    const bool leaving = who && leaves(*who), cheap = e.current.flag && !leaving;
+    if (e.exclusive && (e.writer == n || e.retained.has(n))) {
+        if (cheap)
+            refuse(e, Errno::nospc);
+        else if (e.writer == n)
+            forward(e, n, 0, KRG_DSM_READ);
+        else
+            replace_backup(e, n, leaving);
         return;
     }
     if (!e.sharers.has(n) && !e.retained.has(n)) {
@@ -315,13 +317,13 @@ void Engine::evict_transaction(Entry& e) {
         return;
     }
     const u32 left = copies(e) - 1, needed = e.version.zero() || KRG_DSM_MUTANT(EvictLastCopy) ? 0 : copies_needed(e.policy);
-    if (left < needed && !e.copy_failed) {
-        if (const NodeId b = pick_backup(n, &e, {})) {
-            start_copy(e, n, b);
+    if (left < needed && !e.copy_failed && !cheap) {
+        if (const NodeId b = pick_backup(n, &e, {}, leaving ? Room::full : Room::enough)) {
+            start_copy(e, n, b, !leaving);
             return;
         }
     }
-    if (left < needed && (left == 0 || !leaving)) {
+    if (left < needed && (left == 0 || !leaving) && !(e.no_room && KRG_DSM_MUTANT(RefusedInjectionDropped))) {
         refuse(e, Errno::nospc);
         return;
     }

@@ -44,8 +44,8 @@ void Engine::for_each(int (*visit)(void*, const krg_dsm_object*), void* context)
 
 /// Order of records does not matter: the parts are added up.
 u64 Engine::hash() const {
-    u64 h = mix(epoch_,
-                serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 | batch_wanted_ << 8);
+    u64 h = mix(epoch_, serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 |
+                            batch_wanted_ << 8 | static_cast<u64>(room_) << 9);
     const auto set = [](const IdSet& s, u64 salt) {
         u64 x = salt;
         for (u32 i = 0; i < s.count(); i++) x = mix(x, s.at(i));
@@ -55,7 +55,8 @@ u64 Engine::hash() const {
         u64 x = mix(hash_of(o->key), o->state | o->mapped << 4 | o->zeros << 5 | o->dirty << 6 | o->in_batch << 7 |
                                          o->unused << 8 | o->initialised << 9 | static_cast<u64>(o->asked) << 10 |
                                          static_cast<u64>(o->edge) << 12 | static_cast<u64>(o->installing) << 20 |
-                                         o->evicting << 28 | o->evict_asked << 29 | static_cast<u64>(o->ahead) << 32 |
+                                         o->evicting << 28 | o->evict_asked << 29 | static_cast<u64>(o->evict_cheap) << 30 |
+                                         static_cast<u64>(o->recent) << 31 | static_cast<u64>(o->ahead) << 32 |
                                          static_cast<u64>(o->offer) << 33 | static_cast<u64>(o->hold_owed) << 34);
         x = mix(x, mix(o->version.epoch, o->version.count));
         x = mix(x, o->request ? 1 : 0);
@@ -81,6 +82,7 @@ u64 Engine::hash() const {
                            w->node | static_cast<u64>(w->mode) << 16 | static_cast<u64>(w->ahead) << 24));
         h += x * 3;
     }
+    for (const Peer* p = peers_.first(); p; p = peers_.after(p)) h += static_cast<u64>(p->room) * hash_of(p->key);
     if (punch_)
         h += mix(punch_->first.index,
                  punch_->last ^ static_cast<u64>(punch_->asked) << 40 ^ static_cast<u64>(punch_->left) << 41) *

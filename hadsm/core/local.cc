@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // The requester: what programs of this node ask for, the way to the home and back,
-// and giving copies up under memory pressure or before leaving.
+// and giving everything up before leaving.
 #include "hadsm/core/engine.hh"
 
 namespace krg::dsm {
@@ -61,6 +61,7 @@ void Engine::request(const krg_dsm_event& ev) {
     w->token = ev.token;
     w->mode = static_cast<u8>(ev.mode);
     w->missed = o->asked != 0;
+    w->urgent = ev.flags & KRG_DSM_F_URGENT;
     (o->last_waiter ? o->last_waiter->next : o->waiters) = w;
     o->last_waiter = w;
     ready(*o);
@@ -76,6 +77,7 @@ void Engine::run(Obj& o) {
     ask(o);
     if (o.evicting && !o.evict_asked) {
         Message m = about(Type::evict, o);
+        m.keep = o.evict_cheap;
         o.evict_asked = send(home(o.key, o.policy), m);
     }
     forget_if_empty(o);
@@ -130,6 +132,7 @@ bool Engine::grant_one(Obj& o, const Waiter& w) {
         o.handle = 0;
         o.zeros = false;
         o.mapped = true;
+        mapped_++;
     }
     push(a);
     if (w.mode == KRG_DSM_WRITE && durable(o.policy)) set_dirty(o);
@@ -159,8 +162,10 @@ void Engine::ask(Obj& o) {
     const bool write = o.waiters->mode == KRG_DSM_WRITE;
     if (o.state == KRG_DSM_X || (!write && o.state == KRG_DSM_S)) return;
     u8 mode = o.waiters->mode;
+    bool urgent = false;
     for (Waiter* w = o.waiters; w; w = w->next) {
         if (w->mode == KRG_DSM_WRITE) mode = KRG_DSM_WRITE;
+        urgent = urgent || w->urgent;
         w->missed = true;
     }
     asked_again(o.key);
@@ -168,6 +173,7 @@ void Engine::ask(Obj& o) {
     Message m = about(Type::get, o);
     m.request = o.request;
     m.mode = mode;
+    m.keep = urgent;
     o.granted = {};
     if (send(home(o.key, o.policy), m)) o.asked = mode;
 }
@@ -311,22 +317,32 @@ void Engine::on_fail(const Message& m) {
     ready(*o);
 }
 
+/// Everybody who waits; without room only those who want to write, unless it is urgent: the others ask again.
 void Engine::fail_waiters(Obj& o, Errno e) {
-    while (Waiter* w = o.waiters) {
+    Waiter* before = nullptr;
+    for (Waiter* w = o.waiters; w;) {
+        Waiter* next = w->next;
+        if (e == Errno::nospc && (w->mode != KRG_DSM_WRITE || w->urgent)) {
+            before = w;
+            w = next;
+            continue;
+        }
         if (!error(object_of(o), w->token, e)) {
             arm(o, now_ + cfg_.params.retry_us);  // whoever is left asks once more
             return;
         }
-        o.waiters = w->next;
+        (before ? before->next : o.waiters) = next;
+        if (!next) o.last_waiter = before;
         heap_.drop(w);
+        w = next;
     }
-    o.last_waiter = nullptr;
 }
 
 /// Puts a page that is not in the page cache into an object without one.
 void Engine::put_copy(Obj& o, u64 handle, bool zeros) {
     o.handle = handle;
     o.zeros = zeros && !handle;
+    o.recent = true;
 }
 
 /// The copy that is not in the page cache, if any, is gone.
@@ -354,47 +370,6 @@ void Engine::forget_if_empty(Obj& o) {
     objects_.erase(heap_, &o);
 }
 
-void Engine::evict(const krg_dsm_event& ev) {
-    Obj* o = objects_.find(Key{ev.object.container, ev.object.index});
-    const bool nothing = !o || o->state == KRG_DSM_I;
-    if (nothing || o->state == KRG_DSM_F || o->evicting || o->evict_owed || o->waiters || o->asked || !serving_) {
-        done(ev.object, ev.token, nothing ? Errno::none : Errno::busy);
-        return;
-    }
-    o->evicting = true;
-    o->evict_asked = false;
-    o->evict_waited = true;
-    o->evict_token = ev.token;
-    ready(*o);
-}
-
-/// The end of an eviction, for whoever wanted it.
-void Engine::evict_done(Obj& o, Errno e) {
-    if (!o.evicting) return;
-    o.evicting = o.evict_asked = false;
-    if (e == Errno::none) stats_.evictions++;
-    ready(o);
-    if (!o.evict_waited) return;
-    o.evict_waited = false;
-    o.evict_owed = true;
-    o.evict_error = e;
-}
-
-void Engine::evict_answer(Obj& o) {
-    if (!o.evict_owed) return;
-    if (answer(KRG_DSM_ACT_DONE, object_of(o), o.evict_token, o.evict_error))
-        o.evict_owed = false;
-    else
-        ready(o);
-}
-
-void Engine::on_evict_done(const Message& m) {
-    if (Obj* o = objects_.find(m.key)) {
-        evict_done(*o, m.error);
-        if (draining_ && o->state != KRG_DSM_I) arm(*o, now_ + cfg_.params.retry_us);
-    }
-}
-
 /// Leaving: everything this node holds goes elsewhere, a few objects at a time.
 void Engine::drain() {
     constexpr u32 window = 32;
@@ -410,7 +385,7 @@ void Engine::drain() {
             busy++;
         else if (o->state != KRG_DSM_I && o->state != KRG_DSM_F && !o->timed.linked()) {
             o->evicting = true;
-            o->evict_asked = false;
+            o->evict_asked = o->evict_cheap = false;
             busy++;
             ready(*o);
         }

@@ -96,7 +96,7 @@ template<typename A, typename M>
 bool fields(A& a, M& m) {
     switch (m.type) {
     case Type::get:
-    case Type::evict: object(a, m), a.u64s(m.request), a.u8s(m.mode); return true;
+    case Type::evict: object(a, m), a.u64s(m.request), a.u8s(m.mode), a.flag(m.keep); return true;
     case Type::forward:
         object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u16s(m.node), version(a, m), rset(a, m), a.flag(m.ahead);
         return true;
@@ -123,8 +123,8 @@ bool fields(A& a, M& m) {
     case Type::restore: object(a, m), rset(a, m), a.flag(m.keep); return true;
     case Type::set_rset: object(a, m), rset(a, m); return true;
     case Type::rset_set: object(a, m), version(a, m), rset(a, m); return true;
-    case Type::copy: object(a, m), a.u16s(m.node), version(a, m); return true;
-    case Type::retain: object(a, m), version(a, m), a.flag(m.initialised); return true;
+    case Type::copy: object(a, m), a.u16s(m.node), version(a, m), a.flag(m.keep); return true;
+    case Type::retain: object(a, m), version(a, m), a.flag(m.initialised), a.flag(m.keep); return true;
     case Type::stage: batch(a, m), object(a, m), version(a, m), a.choice(m.payload), a.flag(m.initialised); return true;
     case Type::stage_end: batch(a, m), a.u32s(m.count), nodes(a, m); return true;
     case Type::staged: batch(a, m), a.error(m.error); return true;
@@ -150,6 +150,7 @@ bool fields(A& a, M& m) {
     case Type::cleared: a.u64s(m.request); return true;
     case Type::report_end: a.u64s(m.version.epoch), a.flag(m.keep); return true;
     case Type::bits_known: return true;
+    case Type::room: a.choice(m.room); return true;
     case Type::none:
     case Type::count_: break;
     }
@@ -189,7 +190,8 @@ const char* name_of(Type type) {
                                             "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
                                             "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
                                             "BITS",     "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",      "CLEARED",
-                                            "PINNED",   "BITS_KNOWN", "RELEASED",    "GET_RANGE",   "SKIPPED",    "DECLINED"};
+                                            "PINNED",   "BITS_KNOWN", "RELEASED",    "GET_RANGE",   "SKIPPED",    "DECLINED",
+                                            "ROOM"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

@@ -4,7 +4,7 @@
 // once, in message.cc, for both directions.
 //
 //	type         from -> to          what
-//	GET          requester -> home   wants mode of object
+//	GET          requester -> home   wants mode of object; keep: whatever room backups have
 //	FORWARD      home -> holder      send the object to node (0: nobody, only write-protect it)
 //	DATA         holder -> requester the page; mode READ, or WRITE of a whole hand-over, or part of one (GRANT follows)
 //	GRANT        home -> requester   access, with what you have, zeros, or the DATA of another
@@ -17,13 +17,13 @@
 //	RELEASE      home -> holder      the receiver has confirmed: drop the frozen copy, or keep it as retained
 //	RELEASED     back: nobody else sees what the receiver wrote before this
 //	RESTORE      home -> holder      the receiver never got it: the frozen copy is the exclusive one again
-//	COPY         home -> holder      make a retained copy at node
+//	COPY         home -> holder      make a retained copy at node; keep: only if there is room for it
 //	RETAIN       holder -> backup    that copy
 //	RETAINED     backup -> home      error 0: have it
 //	GET_RANGE    requester -> home   would like to read these objects, if nobody has to wait for that
 //	SKIPPED      home -> requester   these of them not
 //	DECLINED     holder -> home      not this one: it is in use (answer to a FORWARD ahead)
-//	EVICT        holder -> home      wants to give up its copy
+//	EVICT        holder -> home      wants to give up its copy; keep: only if that needs no other
 //	EVICT_DONE   home -> holder      it is given up, or why not
 //	SET_RSET     home -> writer      commit to these nodes from now on
 //	RSET_SET     writer -> home      done: a commit has reached them
@@ -45,6 +45,7 @@
 //	BITS         any -> home, successor  what of a chunk was ever written
 //	BITS_KNOWN   successor -> home
 //	REPORT_END   any -> home         that was all
+//	ROOM         any -> all          how much memory it has left
 #pragma once
 
 #include "hadsm/core/types.hh"
@@ -94,6 +95,7 @@ enum class Type : u8 {
     get_range,
     skipped,
     declined,
+    room,
     count_,
 };
 
@@ -117,6 +119,7 @@ struct Message {
     u8 mode = 0;      ///< enum krg_dsm_mode, or enum krg_dsm_state in a REPORT
     Payload payload = Payload::have;
     Fate fate = Fate::none;
+    Room room = Room::enough;
     bool keep = false;  ///< of a GRANT: others than its home had to act first
     bool initialised = false, dirty = false;
     bool ahead = false;  ///< nobody waits for it

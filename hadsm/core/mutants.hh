@@ -32,7 +32,9 @@
     X(DeclinedStaysBusy, "an object whose holder declined stays in its transaction")                                           \
     X(SkipForgetsWaiter, "a program that waits for what was skipped is not asked for again")                                   \
     X(OfferNotCounted, "what an edge took of an offer is believed to be still in the engine")                                  \
-    X(LastComeFirstServed, "the newest request in a home's queue is served first")
+    X(LastComeFirstServed, "the newest request in a home's queue is served first")                                             \
+    X(InjectionWithoutRoom, "a full node takes in what another one evicts")                                                    \
+    X(RefusedInjectionDropped, "an evicted copy is dropped though the node that should take it has refused")
 
 namespace krg::dsm {
 

@@ -158,6 +158,7 @@ bool Engine::own_page() {
     if (!n) return false;
     n->next = free_pool_;
     free_pool_ = n;
+    handles_++;
     return true;
 }
 
@@ -169,6 +170,7 @@ void Engine::disown_page() {
         return;
     }
     free_pool_ = n->next;
+    handles_--;
     heap_.drop(n);
 }
 
@@ -181,6 +183,7 @@ void Engine::free_handle(u64 handle) {
         return;
     }
     free_pool_ = n->next;
+    handles_--;
     n->handle = handle;
     n->next = frees_;
     frees_ = n;

@@ -109,19 +109,22 @@ NodeId Engine::home(const Key& key, const krg_dsm_policy& policy) {
 NodeId Engine::home_of(const Key& key, const krg_dsm_policy& policy) { return members_ ? home(key, policy) : 0; }
 
 /// Who else should hold a committed version of what @near writes: the same few nodes for
-/// all its objects, so that a batch has few backups. Nobody who is in @e or @not_these; 0: nobody is left.
-NodeId Engine::pick_backup(NodeId near, const Entry* e, const Rset& not_these) const {
+/// all its objects as long as they have room, so that a batch has few backups. Nobody who is in @e or @not_these, or has
+/// less room than @most says; 0: nobody is left.
+NodeId Engine::pick_backup(NodeId near, const Entry* e, const Rset& not_these, Room most) const {
     NodeId best = 0;
+    Room best_room = most;
     u64 best_weight = 0;
     for (u32 i = 0; i < members_; i++) {
         const NodeId n = member_[i].node;
         if (n == near || leaves(member_[i]) || not_these.has(n)) continue;
         if (e && (e->sharers.has(n) || e->retained.has(n) || (e->exclusive && e->writer == n))) continue;
+        const Room room = room_of(n);
         const u64 w = mix(mix(cfg_.domain, near), n) | 1;
-        if (w > best_weight) {
-            best = n;
-            best_weight = w;
-        }
+        if (room > best_room || (room == best_room && w <= best_weight)) continue;
+        best = n;
+        best_room = room;
+        best_weight = w;
     }
     return best;
 }

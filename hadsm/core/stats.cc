@@ -85,6 +85,9 @@ void Engine::stats(krg_dsm_stats& s) const {
     s.dirty = dirty_.count();
     s.entries = entries_.count();
     s.memory = heap_.used();
+    s.pages = pages();
+    s.full = 0;
+    for (u32 i = 0; i < members_; i++) s.full += room_of(member_[i].node) == Room::full;
     s.recovering = members_ && !home_serving_;
     s.degraded = 0;
     for (const Entry* e = entries_.first(); e; e = entries_.after(e))

@@ -20,6 +20,9 @@ using NodeId = u16;
 /// The errors that travel or reach programs; the kernel's numbers.
 enum class Errno : s32 { none = 0, io = -5, nomem = -12, busy = -16, nospc = -28 };
 
+/// How much memory a node has left.
+enum class Room : u8 { enough = KRG_DSM_ROOM, tight = KRG_DSM_TIGHT, full = KRG_DSM_FULL, last_ = full };
+
 /// (epoch of the grant or commit, counter): never reused. {0,0} is "zeros, everywhere".
 struct Version {
     u64 epoch = 0;

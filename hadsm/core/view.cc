@@ -65,6 +65,7 @@ void Engine::stop_epoch(u64 old_epoch) {
     purge_sends();
     for (Peer* p = peers_.first(); p; p = peers_.after(p)) {
         p->in = p->out = 0;
+        p->room = Room::enough;  // it says otherwise at once in the next epoch
         p->reported = p->broken = false;
         const krg_dsm_member* m = member(static_cast<NodeId>(p->key.index));
         if (!m || m->since > begun_) p->knows = false;  // another life of the node, which was told nothing
@@ -157,6 +158,7 @@ void Engine::commit_view(const krg_dsm_event& ev) {
 void Engine::begin_epoch() {
     serving_ = true;
     drained_told_ = false;
+    if (room_ != Room::enough) tell_room();
     keep_bits();
     Parked* waiting = parked_;
     parked_ = parked_last_ = nullptr;

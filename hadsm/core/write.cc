@@ -8,12 +8,13 @@ namespace krg::dsm {
 
 /// Who keeps the committed version while @writer writes: those that keep it already, then sharers; @source,
 /// which sends the page and freezes its own copy, only if there is nobody else.
-Rset Engine::choose_rset(const Entry& e, NodeId writer, NodeId source) const {
+/// Of what was never written: nodes with at least @most room.
+Rset Engine::choose_rset(const Entry& e, NodeId writer, NodeId source, Room most) const {
     Rset r;
     const u32 wanted = copies_needed(e.policy) - 1;
     if (e.version.zero()) {
         while (r.count < wanted) {
-            const NodeId b = pick_backup(writer, nullptr, r);
+            const NodeId b = pick_backup(writer, nullptr, r, most);
             if (!b) break;
             r.add(b);
         }
@@ -63,7 +64,14 @@ void Engine::write_transaction(Entry& e) {
         }
     }
     e.source = holds || e.version.zero() ? 0 : holder_for(e, q);
-    e.rset = choose_rset(e, q, e.source);
+    // What is there may always be written; something new only where its copies have room.
+    const bool fresh = e.version.zero() && durable(e.policy) && !e.current.flag;
+    e.rset = choose_rset(e, q, e.source, fresh ? Room::tight : Room::full);
+    if (fresh && e.rset.count < wanted) {
+        stats_.writes_refused++;
+        refuse(e, Errno::nospc);
+        return;
+    }
     e.phase = Phase::invalidating;
     invalidate_others(e, q, e.source);
     if (!e.acks || KRG_DSM_MUTANT(GrantBeforeAcks)) grant_write(e);
@@ -148,10 +156,11 @@ void Engine::grant_write(Entry& e) {
     give(e, KRG_DSM_WRITE, holds ? Payload::have : e.version.zero() ? Payload::zeros : Payload::follows);
 }
 
-/// One more copy of a shared object, at @target.
-void Engine::start_copy(Entry& e, NodeId source, NodeId target) {
+/// One more copy of a shared object, at @target; @if_room: which may refuse it.
+void Engine::start_copy(Entry& e, NodeId source, NodeId target, bool if_room) {
     Message m = about(Type::copy, e);
     m.node = target;
+    m.keep = if_room;
     m.version = e.version;
     e.phase = Phase::copying;
     e.target = target;
@@ -169,6 +178,8 @@ void Engine::on_retained(NodeId from, const Message& m) {
     if (m.error == Errno::none && make_room(*e)) {
         e->stale.remove(from);
         e->retained.add(from);
+    } else if (m.error == Errno::nospc && e->no_room++ < KRG_DSM_REPLICAS_MAX) {
+        if (Peer* p = from == cfg_.self ? nullptr : peer(from)) p->room = Room::full;  // until it says otherwise
     } else {
         e->copy_failed = true;  // no memory there: go on with the copies there are
     }
@@ -213,12 +224,13 @@ void Engine::replace_backup(Entry& e, NodeId node, bool leaving) {
     Rset r;
     for (u32 i = 0; i < e.retained.count(); i++)
         if (e.retained.at(i) != node) r.add(e.retained.at(i));
-    const NodeId b = pick_backup(e.writer, &e, r);
-    if (b)
-        r.add(b);
-    else if (!leaving && r.count + 1u < copies_needed(e.policy)) {
-        refuse(e, Errno::nospc);
-        return;
+    if (r.count + 1u < copies_needed(e.policy)) {
+        if (const NodeId b = pick_backup(e.writer, &e, r, leaving ? Room::full : Room::enough)) {
+            r.add(b);
+        } else if (!leaving) {
+            refuse(e, Errno::nospc);
+            return;
+        }
     }
     e.target = node;
     set_rset(e, r);

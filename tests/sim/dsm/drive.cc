@@ -131,6 +131,7 @@ void Driver::fill(Move& m) {
         for (m.x = more.x = m.b; world_.enabled(more); more.x++) m.x = more.x;  // as far as it goes
         break;
     }
+    case MoveKind::evict: m.c = setup_.memory_pages != 0 && rng_.chance(1, 3) ? 1 : 0; break;
     case MoveKind::duplicate: m.x = static_cast<u32>(rng_.below(4)); break;
     case MoveKind::time: m.x = static_cast<u32>(1 + rng_.below(setup_.time_step)); break;
     default: break;

@@ -27,8 +27,8 @@ struct RunOutcome {
 
 /// What can happen next without a fault or a new operation: messages, edge work, grants in use, views, due timers.
 void fair_moves(const World& world, std::vector<Move>& out);
-/// Fair delivery until nothing is left to do; false: something broke, also the rule "liveness".
-bool settle(World& world);
+/// Fair delivery until nothing is left to do, with @p heal without faults; false: something broke, also the rule "liveness".
+bool settle(World& world, bool heal = true);
 /// What an idle cluster must look like.
 void check_idle(World& world);
 

@@ -30,7 +30,8 @@ Edge::Edge(NodeId id, const Setup& setup, Checker& checker, EdgeWorld& world)
       setup_(setup),
       checker_(checker),
       world_(world),
-      memory_(setup.arenas) {}
+      memory_(setup.arenas),
+      limit_(setup.memory_pages) {}
 
 Edge::~Edge() {
     if (!engine_) return;
@@ -127,11 +128,37 @@ void Edge::stop(u64 now) {
 // Events
 
 void Edge::step(u64 now, krg_dsm_event& ev) {
+    krg_dsm_stats before{}, after{};
+    krg_dsm_get_stats(engine_, &before);
     krg_dsm_step(engine_, now, &ev);
     krg_dsm_action a{};
     while (!broken_ && krg_dsm_next_action(engine_, &a) != 0) act(a);
+    krg_dsm_get_stats(engine_, &after);
+    if (s_.room == KRG_DSM_FULL && after.injections != before.injections)
+        contract("it is full, and takes in what another node evicts");
+    tell_room(now);
     memory_.fail_from(0);
     look();
+}
+
+/// As the kernel's edge: the engine learns of every change.
+void Edge::tell_room(u64 now) {
+    const u64 used = krg_dsm_pages(engine_);
+    const u8 room = limit_ == 0 || used + 1 < limit_ ? KRG_DSM_ROOM : used < limit_ ? KRG_DSM_TIGHT : KRG_DSM_FULL;
+    if (room == s_.room) return;
+    s_.room = room;
+    krg_dsm_event ev{};
+    ev.type = KRG_DSM_EV_ROOM;
+    ev.mode = room;
+    say(fmt::format("keeps {} pages: room {}", used, room));
+    krg_dsm_step(engine_, now, &ev);
+    krg_dsm_action a{};
+    while (!broken_ && krg_dsm_next_action(engine_, &a) != 0) act(a);
+}
+
+void Edge::unlimited(u64 now) {
+    limit_ = 0;
+    if (running()) tell_room(now);
 }
 
 void Edge::prepare(u64 now, u64 epoch, std::span<const krg_dsm_member> members) {
@@ -182,9 +209,10 @@ void Edge::drain(u64 now) {
     step(now, ev);
 }
 
-void Edge::evict(u64 now, unsigned object) {
+void Edge::evict(u64 now, unsigned object, bool cheap) {
     krg_dsm_event ev{};
     ev.type = KRG_DSM_EV_EVICT;
+    ev.flags = cheap ? KRG_DSM_F_CHEAP : 0;
     ev.object = setup_.objects[object];
     ev.token = s_.next_token++;
     s_.evictions.push_back({ev.token, static_cast<u8>(object)});
@@ -354,8 +382,11 @@ void Edge::refused(const krg_dsm_action& a) {
     say(fmt::format("error {} for object {}", a.error, o));
     failed_++;
     world_.answered(id_, o, false);
-    if (a.error == -ENOMEM ? !memory_errors_ : a.error == -EBUSY ? !busy_errors_ : a.error != -EIO)
-        return contract(fmt::format("error {} for object {} without a cause", a.error, o));
+    const bool cause = a.error == -ENOMEM   ? memory_errors_
+                       : a.error == -EBUSY  ? busy_errors_
+                       : a.error == -ENOSPC ? room_errors_
+                                            : a.error == -EIO;
+    if (!cause) return contract(fmt::format("error {} for object {} without a cause", a.error, o));
     if (!outlived_) checker_.error(id_, o, a.error);
     for (Program& p : s_.program)
         if (p.phase == Program::Phase::waiting && p.token == a.token) {
@@ -620,6 +651,7 @@ std::string Edge::busy() const {
 }
 
 void Edge::hash(RunHash& h) const {
+    h.mix(s_.room);
     h.mix(s_.life << 32 | s_.epoch << 2 | (s_.committed ? 1 : 0) | (s_.draining ? 2 : 0));
     h.mix(s_.writes);
     for (unsigned o = 0; o < setup_.objects.size(); o++) {

@@ -93,6 +93,7 @@ struct EdgeState {
     std::vector<u8> batch;
     u32 batch_at = 0;
     u64 next_token = 1;
+    u8 room = KRG_DSM_ROOM;  ///< as the engine was told
 };
 
 class Edge {
@@ -133,7 +134,9 @@ public:
     void use(u64 now, unsigned program);
     void use_orphan(u64 now);
     void abandon(unsigned program);
-    void evict(u64 now, unsigned object);
+    void evict(u64 now, unsigned object, bool cheap = false);
+    /// There is as much memory as anybody wants from now on.
+    void unlimited(u64 now);
     void sync(u64 now);
     /// @p objects: those of the range from @p first to index @p last.
     void punch(u64 now, unsigned first, u64 last, Objects objects);
@@ -153,7 +156,7 @@ public:
     [[nodiscard]] u64 deadline() const { return krg_dsm_deadline(engine_); }
     void no_memory_from(u32 nth) { memory_.fail_from(nth); }
     /// Memory or a pin may be the reason of an error.
-    void allow_errors(bool memory, bool busy) { memory_errors_ = memory, busy_errors_ = busy; }
+    void allow_errors(bool memory, bool busy, bool room) { memory_errors_ = memory, busy_errors_ = busy, room_errors_ = room; }
 
     [[nodiscard]] const Broken& broken() const { return broken_; }
     [[nodiscard]] u64 operations() const { return operations_; }
@@ -163,6 +166,7 @@ public:
 
 private:
     void step(u64 now, krg_dsm_event& ev);
+    void tell_room(u64 now);
     void act(const krg_dsm_action& a);
     void send(const krg_dsm_action& a);
     void grant(const krg_dsm_action& a);
@@ -188,7 +192,8 @@ private:
     EdgeState s_;
     Broken broken_;
     u64 operations_ = 0, failed_ = 0;
-    bool memory_errors_ = false, busy_errors_ = false, prepared_ = false, outlived_ = false;
+    u32 limit_ = 0;  ///< pages; 0: none
+    bool memory_errors_ = false, busy_errors_ = false, room_errors_ = false, prepared_ = false, outlived_ = false;
 };
 
 }  // namespace krg::sim::dsm

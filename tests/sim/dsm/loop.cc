@@ -46,7 +46,7 @@ Setup setup_of(u64 seed, const RunOptions& options) {
     Setup s = draw_setup(seed);
     Rng rng(derive(seed, "loop"));
     s.nodes = static_cast<unsigned>(options.knobs.nodes);
-    s.no_memory_ppm = s.pinned_pct = s.edge_memory_pct = s.punch_weight = 0;
+    s.no_memory_ppm = s.pinned_pct = s.edge_memory_pct = s.punch_weight = s.memory_pages = 0;
     s.params.retry_us = 2000;
     s.params.attempts = 8;
     s.params.commit_us = rng.chance(1, 2) ? 20000 : 0;

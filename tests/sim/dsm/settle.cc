@@ -98,8 +98,8 @@ void fair_moves(const World& world, std::vector<Move>& out) {
     add(MoveKind::propose, 0);
 }
 
-bool settle(World& world) {
-    world.heal();
+bool settle(World& world, bool heal) {
+    if (heal) world.heal();
     std::vector<Move> moves;
     const u64 end = world.at().now + settle_us;
     u64 turn = 0;

@@ -62,8 +62,48 @@ Setup draw_narrow(u64 seed) {
 
 }  // namespace
 
+namespace {
+
+/// A world in which room ends all the time: a few pages a node, many evictions, news that come late.
+Setup draw_crowded(u64 seed) {
+    Setup s;
+    s.seed = seed;
+    Rng rng(derive(seed, "crowded"));
+    s.nodes = static_cast<unsigned>(3 + rng.below(3));
+    const u64 count = rng.between(2, 6);
+    const u64 classes = rng.below(3);
+    for (u64 i = 0; i < count; i++) {
+        krg_dsm_object o{};
+        const bool is_volatile = classes == 0 || (classes == 1 && rng.chance(1, 2));
+        o.container = is_volatile ? 1 : 2;
+        o.index = i;
+        o.policy.cls = is_volatile ? KRG_DSM_VOLATILE : KRG_DSM_DURABLE;
+        o.policy.replicas = is_volatile ? 1 : 2;
+        s.objects.push_back(o);
+    }
+    s.memory_pages = static_cast<u32>(rng.between(1, 3));
+    s.programs = static_cast<unsigned>(1 + rng.below(programs_max));
+    s.params.retry_us = 50;
+    s.params.attempts = 8;
+    s.params.commit_us = rng.chance(1, 2) ? 100 : 0;
+    s.params.parked_max = 1000;
+    s.moves = static_cast<u32>(rng.between(300, 1200));
+    s.writes_pct = static_cast<u32>(rng.between(20, 60));
+    s.evict_weight = static_cast<u32>(rng.between(16, 96));
+    s.sync_weight = rng.chance(1, 2) ? static_cast<u32>(rng.between(1, 16)) : 0;
+    s.program_weight = 4;
+    s.crashes = rng.chance(1, 2) ? static_cast<u32>(rng.between(1, 3)) : 0;
+    s.drains = rng.chance(1, 8) ? 1 : 0;
+    s.slow_pair = static_cast<u32>(rng.between(2, 4));
+    s.time_step = 50;
+    return s;
+}
+
+}  // namespace
+
 Setup draw_setup(u64 seed) {
     if (seed % 16 == 11) return draw_narrow(seed);
+    if (seed % 16 == 3) return draw_crowded(seed);
     Setup s;
     s.seed = seed;
     Rng rng(derive(seed, "setup"));
@@ -110,6 +150,11 @@ Setup draw_setup(u64 seed) {
     s.params.ahead_max = static_cast<u32>(latest.chance(1, 2) ? 100 : latest.between(1, 3));
     constexpr u32 calms[] = {0, 0, 50, 500};
     s.params.calm_us = calms[latest.below(4)];
+    Rng room(derive(seed, "setup of memory"));
+    if (room.chance(1, 16)) {
+        s.memory_pages = static_cast<u32>(room.between(1, 2 + s.objects.size()));
+        if (s.evict_weight == 0) s.evict_weight = static_cast<u32>(room.between(2, 32));
+    }
     return s;
 }
 
@@ -121,10 +166,10 @@ std::string describe(const Setup& s) {
                            s.objects[i].policy.affinity != 0 ? fmt::format(" at n{}", s.objects[i].policy.affinity) : "");
     out += fmt::format("\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} % "
                        "for {} us, edge without memory "
-                       "{} %, holes {}, ahead {}; hold {} us, calm after {} us, "
+                       "{} %, holes {}, ahead {}, room for {} pages; hold {} us, calm after {} us, "
                        "commit after {} us, dirty at most {}, parked at most {}\n",
                        s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.pin_us,
-                       s.edge_memory_pct, s.punch_weight, s.ahead_weight, s.params.hold_us, s.params.calm_us,
+                       s.edge_memory_pct, s.punch_weight, s.ahead_weight, s.memory_pages, s.params.hold_us, s.params.calm_us,
                        s.params.commit_us, s.params.dirty_max, s.params.parked_max);
     return out;
 }

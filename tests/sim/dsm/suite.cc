@@ -27,6 +27,8 @@ constexpr Field fields[] = {
     {"forwards", &Counts::forwards},
     {"invalidations", &Counts::invalidations},
     {"evictions", &Counts::evictions},
+    {"copies moved for room", &Counts::injections},
+    {"refused for lack of room", &Counts::no_room},
     {"holes", &Counts::holes},
     {"asked for ahead", &Counts::ahead_asked},
     {"got ahead", &Counts::ahead_got},

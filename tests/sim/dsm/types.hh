@@ -64,7 +64,8 @@ struct Setup {
     u32 evict_weight = 0, sync_weight = 0, abandon_weight = 0, punch_weight = 0, ahead_weight = 0;
     u32 duplicate_ppm = 0, no_memory_ppm = 0, pinned_pct = 0, edge_memory_pct = 0;
     u32 deliver_weight = 8, edge_weight = 4, view_weight = 1, program_weight = 4, time_weight = 1;
-    u32 slow_pair = 0;  ///< one directed pair in so many is slow; 0: none
+    u32 memory_pages = 0;  ///< that a node has room for; 0: any number
+    u32 slow_pair = 0;     ///< one directed pair in so many is slow; 0: none
     u32 time_step = 20;
 
     // Exhaustive worlds: what each program does, one after the other.

@@ -19,7 +19,7 @@ World::World(const Setup& setup, Trace* trace) : setup_(setup), trace_(trace) {
     edge_.emplace_back(nullptr);
     for (NodeId n = 1; n <= setup_.nodes; n++) {
         edge_.push_back(std::make_unique<Edge>(n, setup_, checker_, *this));
-        edge_[n]->allow_errors(setup_.no_memory_ppm != 0, setup_.pinned_pct != 0);
+        edge_[n]->allow_errors(setup_.no_memory_ppm != 0, setup_.pinned_pct != 0, setup_.memory_pages != 0);
         boot(n);
     }
     count_copies();
@@ -346,7 +346,7 @@ void World::perform(const Move& m) {
     case MoveKind::use: edge_[m.a]->use(s_.now, m.b); break;
     case MoveKind::orphan: edge_[m.a]->use_orphan(s_.now); break;
     case MoveKind::abandon: edge_[m.a]->abandon(m.b); break;
-    case MoveKind::evict: edge_[m.a]->evict(s_.now, m.b); break;
+    case MoveKind::evict: edge_[m.a]->evict(s_.now, m.b, m.c != 0); break;
     case MoveKind::sync: edge_[m.a]->sync(s_.now); break;
     case MoveKind::punch:
         counts_.holes++;
@@ -446,7 +446,10 @@ bool World::calm() const {
 }
 
 void World::heal() {
-    for (NodeId n = 1; n <= setup_.nodes; n++) edge_[n]->no_memory_from(0);
+    for (NodeId n = 1; n <= setup_.nodes; n++) {
+        edge_[n]->no_memory_from(0);
+        edge_[n]->unlimited(s_.now);
+    }
 }
 
 void World::add_stats(NodeId node) {
@@ -459,6 +462,8 @@ void World::add_stats(NodeId node) {
     counts_.forwards += s.forwards;
     counts_.invalidations += s.invalidations;
     counts_.evictions += s.evictions;
+    counts_.injections += s.injections;
+    counts_.no_room += s.injections_refused + s.writes_refused;
     counts_.copies_made += s.copies_made;
     counts_.lost += s.lost;
     counts_.ahead_asked += s.ahead_asked;
@@ -542,7 +547,7 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::use: return fmt::format("n{}: program {} uses its grant", m.a, m.b);
         case MoveKind::orphan: return fmt::format("n{}: an unwanted grant is given back", m.a);
         case MoveKind::abandon: return fmt::format("n{}: program {} goes away", m.a, m.b);
-        case MoveKind::evict: return fmt::format("n{}: evict object {}", m.a, m.b);
+        case MoveKind::evict: return fmt::format("n{}: evict object {}{}", m.a, m.b, m.c != 0 ? " if it is cheap" : "");
         case MoveKind::sync: return fmt::format("n{}: sync", m.a);
         case MoveKind::punch:
             return fmt::format("n{}: hole from object {} to {}", m.a, m.b, m.c != 0 ? "the end" : fmt::to_string(m.x));

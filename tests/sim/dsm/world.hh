@@ -67,6 +67,7 @@ struct Counts {
     u64 operations = 0, failed_operations = 0;
     u64 batches = 0, batch_objects = 0, direct = 0, forwards = 0, invalidations = 0, evictions = 0, copies_made = 0, lost = 0;
     u64 bits_lost = 0;
+    u64 injections = 0, no_room = 0;
 };
 
 /// All of a world but engines and edges; copied as a whole.
@@ -120,7 +121,7 @@ public:
     [[nodiscard]] bool calm() const;
     [[nodiscard]] bool in_flight() const;
     [[nodiscard]] Counts counts() const;
-    /// Engine memory does not fail, pages are not pinned any more.
+    /// Engine memory does not fail, pages are not pinned any more, and every node has room.
     void heal();
     void hash(RunHash& h, bool time) const;
 
