@@ -135,31 +135,45 @@ static ssize_t write_pieces(struct kiocb *iocb, struct iov_iter *from)
 	return done ?: ret;
 }
 
-/* The record knows that bytes up to @end are about to be written. */
-static int write_promise(struct inode *inode, loff_t end)
+/* What the record was told of a write that makes the file longer: nobody else writes there. Nothing if they are equal. */
+struct write_promise {
+	u64 from, end;
+};
+
+static int write_promise(struct inode *inode, u64 len, struct write_promise *promise)
 {
 	struct hadsm_names *n = hadsm_names(inode->i_sb);
-	u64 promised;
-	int err = hadsm_tx(n, krg_names_append(&n->io, inode->i_ino, 0, &promised));
+	u64 from;
+	int err = hadsm_tx(n, krg_names_append(&n->io, inode->i_ino, len, &from));
 
-	if (!err && promised < end)
-		err = hadsm_tx(n, krg_names_append(&n->io, inode->i_ino, end - promised, &promised));
+	if (!err) {
+		promise->from = from;
+		promise->end = from + len;
+	}
+	return err;
+}
+
+/* The record knows that bytes up to @end are about to be written. */
+static int write_promise_to(struct inode *inode, u64 end, struct write_promise *promise)
+{
+	int err = write_promise(inode, 0, promise);
+
+	if (!err && promise->end < end)
+		err = write_promise(inode, end - promise->end, promise);
 	return err;
 }
 
 /* Where the write begins, and that nothing but zeros is between the end of the file and there. */
-static ssize_t write_begin(struct kiocb *iocb, struct iov_iter *from, bool append)
+static ssize_t write_begin(struct kiocb *iocb, struct iov_iter *from, bool append, struct write_promise *promise)
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
-	struct hadsm_names *n = hadsm_names(inode->i_sb);
-	u64 place;
 	ssize_t ret;
 	loff_t size;
 
 	ret = hadsm_refresh(inode);
 	if (!ret && append) {
-		ret = hadsm_tx(n, krg_names_append(&n->io, inode->i_ino, iov_iter_count(from), &place));
-		iocb->ki_pos = place;
+		ret = write_promise(inode, iov_iter_count(from), promise);
+		iocb->ki_pos = promise->from;
 	}
 	if (!ret)
 		ret = generic_write_checks(iocb, from);
@@ -172,7 +186,7 @@ static ssize_t write_begin(struct kiocb *iocb, struct iov_iter *from, bool appen
 	if (iocb->ki_pos > size)
 		ret = hadsm_fill_gap(inode, size, iocb->ki_pos);
 	if (!ret && iocb->ki_pos + (loff_t)iov_iter_count(from) > size)
-		ret = write_promise(inode, iocb->ki_pos + iov_iter_count(from));
+		ret = write_promise_to(inode, iocb->ki_pos + iov_iter_count(from), promise);
 	return ret ?: 1;
 }
 
@@ -206,11 +220,30 @@ static int write_end(struct inode *inode, loff_t pos, loff_t end, bool append)
 	return hadsm_set(inode, KRG_NAMES_SET_GROW | KRG_NAMES_SET_MTIME | KRG_NAMES_SET_CTIME, &attr);
 }
 
+/*
+ * Bytes up to @end were written. What was promised behind that is taken back, so that the next who appends begins there;
+ * if others have got places behind it already, it becomes a hole, and they need not wait for it.
+ */
+static void write_unpromise(struct inode *inode, const struct write_promise *promise, u64 end)
+{
+	struct hadsm_names *n = hadsm_names(inode->i_sb);
+	struct krg_names_attr attr = { .size = promise->end };
+
+	end = max(end, promise->from);
+	if (end >= promise->end)
+		return;
+	if (hadsm_tx(n, krg_names_unpromise(&n->io, inode->i_ino, end, promise->end)) != 1)
+		return;
+	append_wait(inode, promise->from);
+	hadsm_set(inode, KRG_NAMES_SET_GROW, &attr);
+}
+
 static ssize_t hadsm_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct file *file = iocb->ki_filp;
 	struct inode *inode = file_inode(file);
 	bool append = iocb->ki_flags & IOCB_APPEND;
+	struct write_promise promise = {};
 	ssize_t done;
 	loff_t pos;
 	int err = 0;
@@ -220,12 +253,13 @@ static ssize_t hadsm_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (down_write_killable(&inode->i_rwsem))
 		return -EINTR;
 	iocb->ki_flags &= ~IOCB_APPEND;		/* the end is not where this kernel believes */
-	done = write_begin(iocb, from, append);
+	done = write_begin(iocb, from, append, &promise);
 	pos = iocb->ki_pos;
 	if (done > 0)
 		done = write_pieces(iocb, from);
 	if (done > 0)
 		err = write_end(inode, pos, iocb->ki_pos, append);
+	write_unpromise(inode, &promise, done > 0 ? iocb->ki_pos : 0);
 	if (append)
 		iocb->ki_flags |= IOCB_APPEND;
 	inode_unlock(inode);

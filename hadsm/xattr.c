@@ -74,13 +74,41 @@ static int hadsm_xattr_set(const struct xattr_handler *handler, struct krg_idmap
 	return hadsm_tx(n, krg_names_setxattr(&n->io, inode->i_ino, name, strlen(name), value, size, how));
 }
 
+/* Takes the names out that are the administrator's; the length of what is left. */
+static size_t list_untrusted(char *list, size_t length)
+{
+	size_t at = 0, kept = 0, len;
+
+	for (; at < length; at += len) {
+		len = strnlen(list + at, length - at - 1) + 1;
+		if (!strncmp(list + at, XATTR_TRUSTED_PREFIX, XATTR_TRUSTED_PREFIX_LEN))
+			continue;
+		memmove(list + kept, list + at, len);
+		kept += len;
+	}
+	return kept;
+}
+
 ssize_t hadsm_listxattr(struct dentry *dentry, char *list, size_t size)
 {
 	struct inode *inode = d_inode(dentry);
 	struct hadsm_names *n = hadsm_names(inode->i_sb);
+	char *all = kmalloc(KRG_NAMES_PAGE, GFP_KERNEL);
+	ssize_t len;
 
-	return hadsm_tx(n, krg_names_listxattr(&n->io, inode->i_ino, list,
-					       min_t(size_t, size, KRG_NAMES_PAGE)));
+	if (!all)
+		return -ENOMEM;
+	len = hadsm_tx(n, krg_names_listxattr(&n->io, inode->i_ino, all, KRG_NAMES_PAGE));
+	if (len > 0 && !capable(CAP_SYS_ADMIN))
+		len = list_untrusted(all, len);
+	if (len > 0 && size) {
+		if (len <= size)
+			memcpy(list, all, len);
+		else
+			len = -ERANGE;
+	}
+	kfree(all);
+	return len;
 }
 
 static const struct xattr_handler user_handler = {

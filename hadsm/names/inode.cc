@@ -200,6 +200,18 @@ int append(const Pages& pages, u64 ino, u64 len, u64& offset) {
     return 0;
 }
 
+int unpromise(const Pages& pages, u64 ino, u64 from, u64 end) {
+    const InodePage* there;
+    if (const int rc = read_inode(pages, ino, there)) return rc;
+    if (type_of(there->mode) != Type::reg) return e_inval;
+    if (from >= end || there->promised != end) return there->promised > end;
+    InodePage* r;
+    if (const int rc = write_inode(pages, ino, r)) return rc;
+    r->promised = from > r->size ? from : 0;
+    r->change++;
+    return 0;
+}
+
 int use(const Pages& pages, u64 ino, bool on) {
     const u32 self = pages.self();
     if (!is_node(self)) return e_inval;
@@ -245,6 +257,10 @@ int krg_names_setattr(const struct krg_names_io* io, u64 ino, u32 mask, struct k
 
 int krg_names_append(const struct krg_names_io* io, u64 ino, u64 len, u64* offset) {
     return append(Pages(*io), ino, len, *offset);
+}
+
+int krg_names_unpromise(const struct krg_names_io* io, u64 ino, u64 from, u64 end) {
+    return unpromise(Pages(*io), ino, from, end);
 }
 
 int krg_names_use(const struct krg_names_io* io, u64 ino, u32 on) { return use(Pages(*io), ino, on != 0); }

@@ -120,6 +120,11 @@ int krg_names_setattr(const struct krg_names_io *io, u64 ino, u32 mask, struct k
  * then says SET_GROW. A promise that is never kept leaves a hole. -EFBIG: beyond 2^62.
  */
 int krg_names_append(const struct krg_names_io *io, u64 ino, u64 len, u64 *offset);
+/**
+ * Of what append() promised up to @end, nothing from @from on will be written. 1: what is behind it was promised to others,
+ * so it stays as a hole.
+ */
+int krg_names_unpromise(const struct krg_names_io *io, u64 ino, u64 from, u64 end);
 
 /* ---- names ---- */
 

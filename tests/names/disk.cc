@@ -106,6 +106,9 @@ int Node::setattr(u64 ino, u32 mask, krg_names_attr& attr) {
 int Node::append(u64 ino, u64 len, u64& offset) {
     return disk_.run(self_, [&](const auto& io) { return krg_names_append(&io, ino, len, &offset); });
 }
+int Node::unpromise(u64 ino, u64 from, u64 end) {
+    return disk_.run(self_, [&](const auto& io) { return krg_names_unpromise(&io, ino, from, end); });
+}
 int Node::lookup(u64 dir, std::string_view name, u64& ino, u8& type) {
     return disk_.run(self_, [&](const auto& io) { return krg_names_lookup(&io, dir, name.data(), length(name), &ino, &type); });
 }

@@ -71,6 +71,7 @@ public:
     int getattr(u64 ino, krg_names_attr& attr);
     int setattr(u64 ino, u32 mask, krg_names_attr& attr);
     int append(u64 ino, u64 len, u64& offset);
+    int unpromise(u64 ino, u64 from, u64 end);
     int lookup(u64 dir, std::string_view name, u64& ino, u8& type);
     int create(u64 dir, std::string_view name, krg_names_attr& attr, std::string_view target = {});
     int tmpfile(krg_names_attr& attr);

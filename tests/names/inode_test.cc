@@ -146,6 +146,30 @@ TEST_F(NamesInode, promises_do_not_overlap) {
     EXPECT_EQ(node.append(root, 1, offset), -EISDIR);
 }
 
+TEST_F(NamesInode, promises_that_fail_are_taken_back) {
+    const u64 ino = node.file(root, "f");
+    Node other(disk, 2);
+    u64 offset = 9;
+    EXPECT_EQ(node.append(ino, 100, offset), 0);
+    EXPECT_EQ(node.unpromise(ino, 30, 100), 0) << "30 bytes were written";
+    EXPECT_EQ(other.append(ino, 50, offset), 0);
+    EXPECT_EQ(offset, 30u);
+    EXPECT_EQ(node.append(ino, 20, offset), 0);
+    EXPECT_EQ(offset, 80u);
+    EXPECT_EQ(other.unpromise(ino, 30, 80), 1) << "somebody has the place behind it";
+    EXPECT_EQ(node.unpromise(ino, 80, 100), 0);
+    EXPECT_EQ(other.unpromise(ino, 30, 80), 0);
+    EXPECT_EQ(set(ino, KRG_NAMES_SET_GROW, [](auto& a) { a.size = 30; }), 0);
+    EXPECT_EQ(node.append(ino, 10, offset), 0);
+    EXPECT_EQ(offset, 30u);
+    EXPECT_EQ(node.unpromise(ino, 30, 40), 0);
+    EXPECT_EQ(node.unpromise(ino, 30, 40), 0) << "nothing of it is left";
+    EXPECT_EQ(node.append(ino, 0, offset), 0);
+    EXPECT_EQ(offset, 30u);
+    EXPECT_EQ(node.unpromise(root, 0, 1), -EINVAL);
+    EXPECT_EQ(node.unpromise(ino + 1, 0, 1), -ESTALE);
+}
+
 TEST_F(NamesInode, extended_attributes_come_and_go) {
     const u64 ino = node.file(root, "f");
     std::string value;
