@@ -176,6 +176,48 @@ static void act_grant(struct hadsm_domain *d, const struct krg_dsm_action *act)
 	queue_work(hadsm_wq, &d->edge_work);
 }
 
+/* ---- offers ---- */
+
+/* The page of an offer as one that may be put into a page cache; NULL: no memory without waiting for it. */
+static struct page *offer_page(struct page *page, gfp_t gfp)
+{
+	struct page *copy;
+
+	if (page && page_private(page) != HADSM_PAGE_USED) {
+		get_page(page);
+		return page;
+	}
+	copy = alloc_page(gfp);
+	if (copy && page)
+		copy_highpage(copy, page);
+	else if (copy)
+		clear_highpage(copy);
+	return copy;
+}
+
+/* Nobody waits for it: what does not succeed at once is left to the engine. */
+static void act_offer(struct hadsm_domain *d, const struct krg_dsm_action *act)
+{
+	gfp_t gfp = GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN;
+	struct hadsm_store *s = hadsm_store_find(d, act->object.container);
+	struct page *page = s ? offer_page(hadsm_page(act->handle), gfp) : NULL;
+	struct folio *folio;
+
+	if (!page)
+		return;
+	folio = page_folio(page);
+	folio_mark_uptodate(folio);
+	if (!filemap_add_folio(s->inode->i_mapping, folio, act->object.index, gfp)) {
+		if (hadsm_ahead_mark(act->object.index))
+			folio_set_readahead(folio);
+		folio_unlock(folio);
+		krg_dsm_offer_taken(d->engine);
+		if (act->handle)	/* ours now, and not needed: the page cache has a reference */
+			put_page(hadsm_page(act->handle));
+	}
+	folio_put(folio);
+}
+
 /* ---- the rest ---- */
 
 static void act_edge(struct hadsm_domain *d, const struct krg_dsm_action *act)
@@ -228,6 +270,9 @@ static void carry_out(struct hadsm_domain *d, const struct krg_dsm_action *a)
 	case KRG_DSM_ACT_FREE:
 		put_page(hadsm_page(a->handle));
 		break;
+	case KRG_DSM_ACT_OFFER:
+		act_offer(d, a);
+		break;
 	case KRG_DSM_ACT_DRAINED:
 		WRITE_ONCE(d->drained, true);
 		hadsm_view_drained();
@@ -253,6 +298,8 @@ void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
 	krg_dsm_step(d->engine, now_us(), ev);
 	while (krg_dsm_next_action(d->engine, &d->act))
 		carry_out(d, &d->act);
+	if (!d->corked || (d->hurry && !d->held))
+		hadsm_packet_flush(d);
 	deadline = krg_dsm_deadline(d->engine);
 	if (deadline == ~0ULL)
 		hrtimer_try_to_cancel(&d->timer);

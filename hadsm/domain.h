@@ -6,8 +6,9 @@
  *
  * Files: domain.c (life of domains, stores, and the timer), action.c (what the engine wants
  * done), edge.c (the part of it that touches page tables, in a worker), net.c
- * (messages), page.c (what a fault, read or write waits for), file.c and super.c
- * (the file system), view.c (membership), stats.c (what is counted), main.c.
+ * (messages), page.c (what a fault, read or write waits for), ahead.c (what they will want
+ * next), file.c and super.c (the file system), view.c (membership), stats.c (what is counted),
+ * main.c.
  *
  * Locks, outer to inner:
  *	hadsm_domains_mutex	the list of domains, and telling all of them of a view; inside
@@ -82,13 +83,32 @@ struct hadsm_waiter {
 	u64 handle;
 };
 
-/* A message that the network could not take yet. */
-struct hadsm_letter {
-	struct list_head list;
-	struct page *page;		/* our own copy, or NULL */
+/* Of messages that travel together: as many as one message of the transport holds. */
+#define HADSM_PACKET_PAGES	15
+#define HADSM_PACKET_BYTES	(KRG_DSM_MESSAGE_MAX + 16)
+
+/* What goes to one node next: messages, each with its length in front, and the pages of those that have one, in order. */
+struct hadsm_packet {
 	u16 node;
 	u32 len;
+	unsigned int nr_pages;
+	struct page *page[HADSM_PACKET_PAGES];	/* references */
+	u8 data[HADSM_PACKET_BYTES];
+};
+
+/* A packet that the network could not take yet. */
+struct hadsm_letter {
+	struct list_head list;
+	u16 node;
+	u32 len;
+	unsigned int nr_pages;
+	struct page *page[HADSM_PACKET_PAGES];	/* our own copies */
 	u8 data[];
+};
+
+/* Pages that will probably be read soon; none when first > last. */
+struct hadsm_ahead {
+	pgoff_t first, last;
 };
 
 struct hadsm_domain {
@@ -105,6 +125,10 @@ struct hadsm_domain {
 	struct list_head waiters;
 	struct list_head pins;		/* granted, kept until the fault that wanted it comes back */
 	struct list_head tasks;		/* hadsm_task, in the engine's order */
+	struct hadsm_packet packet;	/* not sent yet: only while corked, or within a step */
+	bool hurry;			/* somebody waits for what is in it */
+	unsigned int corked;		/* more is about to follow: lazy messages wait for it */
+	unsigned int held;		/* ... within a moment: all of them do */
 	struct list_head letters;	/* hadsm_letter, in the engine's order */
 	unsigned int nr_letters;
 	DECLARE_BITMAP(blocked, KRG_DSM_NODES_MAX + 1);	/* whose letters have to wait, in one round */
@@ -211,6 +235,22 @@ void hadsm_net_exit(void);
 void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act);
 void hadsm_letters_drop(struct hadsm_domain *d);
 void hadsm_letter_work(struct work_struct *work);
+/** What is in the packet leaves. Under domain.lock. */
+void hadsm_packet_flush(struct hadsm_domain *d);
+/** Until hadsm_uncork() messages that nobody waits for travel together; @all: the others too. Nests. */
+void hadsm_cork(struct hadsm_domain *d, bool all);
+void hadsm_uncork(struct hadsm_domain *d, bool all);
+
+/* ahead.c */
+extern unsigned int hadsm_ahead_pages;
+/** Page @index of @file has to be fetched; whoever asks goes on to read @more pages behind it. What should come with it. */
+struct hadsm_ahead hadsm_ahead_miss(struct file *file, pgoff_t index, pgoff_t more, bool sequential, bool random);
+/** @folio of @s, locked or held, is read through @file: if it is marked, it is time to ask for more. */
+void hadsm_ahead_hit(struct file *file, struct hadsm_store *s, struct folio *folio);
+/** Asks for @a. Under domain.lock. */
+void hadsm_ahead_ask(struct hadsm_store *s, const struct hadsm_ahead *a);
+/** Is page @index one at which more is asked for? */
+bool hadsm_ahead_mark(pgoff_t index);
 
 /* futex.c */
 /** The page is no longer here: whoever waits on a word in it looks again. */
@@ -225,12 +265,16 @@ void hadsm_locks_changed(struct hadsm_domain *d);
 struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode);
 /** ... asks for it and waits. The lock is held; or an error pointer. */
 struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode);
+/** ... for a read of it and @more pages behind it, through @file: what is probably read next comes as well. */
+struct folio *hadsm_page_read(struct file *file, struct hadsm_store *s, pgoff_t index, pgoff_t more);
 /**
  * Has the page come here with access in @mode, and stay for a moment: until hadsm_page_used(), or 20 ms. Whoever wants it
  * still has to take its lock and look. Sleeps, killable. -EIO, -ENOMEM, -EBUSY, -EINTR.
  */
 int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode);
 void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode);
+/** Somebody is about to write all of pages @first..@last: has them asked for, some of them at once, and does not wait. */
+void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last);
 /** All that is dirty in the domain becomes durable. */
 int hadsm_sync(struct hadsm_domain *d);
 /** Pages @first..@last become zeros that were never written, on all nodes. Sleeps, killable. */

@@ -70,6 +70,7 @@ static int edge_invalidate(struct hadsm_domain *d, const struct krg_dsm_object *
 		return -EIO;
 	if (!folio_maybe_dma_pinned(folio)) {
 		folio_clear_checked(folio);
+		folio_clear_readahead(folio);
 		err = krg_remove_folio(s->inode->i_mapping, folio);
 	}
 	if (!err)
@@ -148,6 +149,9 @@ static void edge_snapshot(struct hadsm_domain *d)
 	struct krg_dsm_object object;
 	u32 i;
 
+	mutex_lock(&d->lock);
+	hadsm_packet_flush(d);		/* this may take long */
+	mutex_unlock(&d->lock);
 	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
 		ev.error = edge_downgrade(d, &object);
 	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
@@ -202,6 +206,9 @@ void hadsm_edge_work(struct work_struct *work)
 	struct hadsm_domain *d = container_of(work, struct hadsm_domain, edge_work);
 	struct hadsm_task *task;
 
+	mutex_lock(&d->lock);
+	hadsm_cork(d, false);
+	mutex_unlock(&d->lock);
 	while ((task = edge_next(d))) {
 		if (task->type == KRG_DSM_ACT_SNAPSHOT) {
 			edge_snapshot(d);
@@ -211,6 +218,9 @@ void hadsm_edge_work(struct work_struct *work)
 		}
 		cond_resched();
 	}
+	mutex_lock(&d->lock);
+	hadsm_uncork(d, false);
+	mutex_unlock(&d->lock);
 }
 
 void hadsm_edge_drop(struct hadsm_domain *d)

@@ -14,6 +14,9 @@
 /* Appends of several nodes become visible in order; one that never comes, because its node died, is not waited for longer. */
 #define APPEND_PATIENCE_MS	2000
 
+/* Pages of one write() that may be on their way together. */
+#define WRITE_AHEAD		16
+
 /* A size that changes between asking and using it is asked for again, so often. */
 #define SIZE_TRIES		8
 
@@ -36,9 +39,12 @@ static int size_now(struct inode *inode, loff_t *size)
 	return err;
 }
 
-/* The locked page at @pos and the size of the file as it is while that page is locked; NULL: the end. */
-static struct folio *read_page(struct inode *inode, loff_t pos, loff_t *size)
+/* The locked page at @pos, where @count bytes are to be read, and the size of the file as it is while that page is locked; NULL: the end. */
+static struct folio *read_page(struct file *file, loff_t pos, size_t count, loff_t *size)
 {
+	struct inode *inode = file_inode(file);
+	struct hadsm_store *s = HADSM_I(inode)->data;
+	pgoff_t index = pos >> PAGE_SHIFT, last = (pos + count - 1) >> PAGE_SHIFT;
 	struct folio *folio;
 	int tries, err;
 
@@ -48,7 +54,7 @@ static struct folio *read_page(struct inode *inode, loff_t pos, loff_t *size)
 			return ERR_PTR(err);
 		if (pos >= *size)
 			return NULL;
-		folio = hadsm_page_get(HADSM_I(inode)->data, pos >> PAGE_SHIFT, KRG_DSM_READ);
+		folio = hadsm_page_read(file, s, index, last - index);
 		if (IS_ERR(folio) || tries == SIZE_TRIES)
 			return folio;
 		if (hadsm_size_peek(inode, size) && pos < *size)
@@ -60,7 +66,6 @@ static struct folio *read_page(struct inode *inode, loff_t pos, loff_t *size)
 
 static ssize_t hadsm_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
-	struct inode *inode = file_inode(iocb->ki_filp);
 	ssize_t done = 0;
 
 	while (iov_iter_count(to)) {
@@ -69,7 +74,7 @@ static ssize_t hadsm_read_iter(struct kiocb *iocb, struct iov_iter *to)
 		size_t len, copied;
 		loff_t size;
 
-		folio = read_page(inode, iocb->ki_pos, &size);
+		folio = read_page(iocb->ki_filp, iocb->ki_pos, iov_iter_count(to), &size);
 		if (IS_ERR_OR_NULL(folio))
 			return done ?: PTR_ERR_OR_ZERO(folio);
 		len = min_t(loff_t, min_t(size_t, PAGE_SIZE - at, iov_iter_count(to)), size - iocb->ki_pos);
@@ -108,15 +113,31 @@ static ssize_t write_piece(struct hadsm_store *s, loff_t pos, size_t len, struct
 	return copied;
 }
 
+/* Keeps 8 to 16 pages of what is to be written behind the end of the file asked for. */
+static void write_want(struct hadsm_store *s, loff_t pos, size_t count, pgoff_t *wanted)
+{
+	pgoff_t index = pos >> PAGE_SHIFT, last = (pos + count - 1) >> PAGE_SHIFT;
+	pgoff_t first = max(*wanted, index);
+
+	if (index == last || first > last || first > index + WRITE_AHEAD / 2)
+		return;
+	last = min(last, index + WRITE_AHEAD - 1);
+	hadsm_page_want(s, first, last);
+	*wanted = last + 1;
+}
+
 static ssize_t write_pieces(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct hadsm_store *s = hadsm_file_store(iocb->ki_filp);
+	/* Pages in front of it were asked for, or are of the file: others may be at them too. */
+	pgoff_t wanted = DIV_ROUND_UP_ULL(i_size_read(file_inode(iocb->ki_filp)), PAGE_SIZE);
 	ssize_t done = 0, ret = 0;
 
 	while (iov_iter_count(from)) {
 		size_t at = offset_in_page(iocb->ki_pos);
 		size_t len = min_t(size_t, PAGE_SIZE - at, iov_iter_count(from));
 
+		write_want(s, iocb->ki_pos, iov_iter_count(from), &wanted);
 		/* The copy is made under the page lock and must not fault. */
 		if (fault_in_iov_iter_readable(from, len) == len)
 			ret = -EFAULT;

@@ -19,6 +19,8 @@ struct krg_dsm_params hadsm_params = {
 	.commit_us = 100000,
 	.dirty_max = 1024,
 	.parked_max = 4096,
+	.ahead_max = 512,
+	.calm_us = 10000,
 };
 
 module_param_named(hold_us, hadsm_params.hold_us, uint, 0444);
@@ -29,6 +31,9 @@ module_param_named(pong_us, hadsm_params.pong_us, uint, 0444);
 MODULE_PARM_DESC(pong_us, "a page asked for again within so many microseconds after it was taken away counts as a ping-pong");
 module_param_named(dirty_max, hadsm_params.dirty_max, uint, 0444);
 MODULE_PARM_DESC(dirty_max, "written pages that start a copy; 0: no bound");
+
+module_param_named(ahead_pages, hadsm_ahead_pages, uint, 0644);
+MODULE_PARM_DESC(ahead_pages, "pages read ahead of a program that reads in order, at most; 0: none");
 
 /* ---- life ---- */
 

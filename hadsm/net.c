@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Messages between the engines of a domain: one type on the ordered class, whose
- * payload is a head, the engine's bytes, and the page that goes with them, if any.
+ * payload is a packet: a head, the engine's messages, each with its length, and
+ * the pages that go with some of them. A message that somebody waits for leaves at
+ * once; those that belong to pages read ahead fill packets.
  *
- * A message that the network cannot take now becomes a letter: a copy, in the
+ * A packet that the network cannot take now becomes a letter: a copy, in the
  * engine's order. The engine counts its messages, so one that is lost would stop a
  * pair for good; where a letter cannot be kept, the connection is reset, which
  * makes a new epoch in which everything is said again.
@@ -11,6 +13,7 @@
 #include <linux/highmem.h>
 #include <linux/slab.h>
 
+#include <kerrighed/compat.h>
 #include <kerrighed/rpc.h>
 
 #include "domain.h"
@@ -18,28 +21,32 @@
 #define HADSM_LETTERS_MAX	4096
 #define HADSM_LETTER_DELAY	(HZ / 200 ?: 1)	/* between two attempts */
 
+#define HADSM_RECORD_HEAD	2		/* le16 in front of a message: its length, and */
+#define HADSM_RECORD_PAGE	0x8000		/* ... whether a page belongs to it */
+
 struct hadsm_wire {
 	__le64 domain;
-	__le16 length;			/* of the engine's bytes, which follow */
-	__u8 page;			/* 1: and then a page */
+	__le16 length;			/* of the records, which follow */
+	__u8 pages;			/* and then so many pages */
 	__u8 zero[5];
 };
 
 /* ---- sending ---- */
 
-static int net_post(struct hadsm_domain *d, u16 node, const void *data, u32 len, struct page *page)
+static int net_post(struct hadsm_domain *d, u16 node, const void *data, u32 len,
+		    struct page *const *page, unsigned int nr_pages)
 {
 	struct hadsm_wire head = {
-		.domain = cpu_to_le64(d->id), .length = cpu_to_le16(len), .page = page ? 1 : 0,
+		.domain = cpu_to_le64(d->id), .length = cpu_to_le16(len), .pages = nr_pages,
 	};
-	struct kvec vec[3] = {
-		{ .iov_base = &head, .iov_len = sizeof(head) },
-		{ .iov_base = (void *)data, .iov_len = len },
-	};
+	struct kvec vec[2 + HADSM_PACKET_PAGES] krg_uninitialized;
+	unsigned int i;
 
-	if (page)
-		vec[2] = krg_rpc_page(page, 0, PAGE_SIZE);
-	return krg_rpc_post(node, KRG_MSG_HADSM, vec, page ? 3 : 2);
+	vec[0] = (struct kvec){ .iov_base = &head, .iov_len = sizeof(head) };
+	vec[1] = (struct kvec){ .iov_base = (void *)data, .iov_len = len };
+	for (i = 0; i < nr_pages; i++)
+		vec[2 + i] = krg_rpc_page(page[i], 0, PAGE_SIZE);
+	return krg_rpc_post(node, KRG_MSG_HADSM, vec, 2 + nr_pages);
 }
 
 /* Worth another attempt: congestion, no memory, or a lease that may come back. */
@@ -50,33 +57,37 @@ static bool net_try_again(int err)
 
 static void letter_free(struct hadsm_letter *letter)
 {
-	if (letter->page)
-		put_page(letter->page);
+	unsigned int i;
+
+	for (i = 0; i < letter->nr_pages; i++)
+		put_page(letter->page[i]);
 	kfree(letter);
 }
 
-static int letter_add(struct hadsm_domain *d, u16 node, const void *data, u32 len, struct page *page)
+static int letter_add(struct hadsm_domain *d, const struct hadsm_packet *p)
 {
 	gfp_t gfp = GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN;
 	struct hadsm_letter *letter;
 
 	if (d->nr_letters >= HADSM_LETTERS_MAX)
 		return -ENOBUFS;
-	letter = kzalloc(struct_size(letter, data, len), gfp);
+	letter = kzalloc(struct_size(letter, data, p->len), gfp);
 	if (!letter)
 		return -ENOMEM;
-	if (page) {
+	while (letter->nr_pages < p->nr_pages) {
 		/* Not a reference: the page may be written again before it leaves. */
-		letter->page = alloc_page(gfp);
-		if (!letter->page) {
-			kfree(letter);
+		struct page *copy = alloc_page(gfp);
+
+		if (!copy) {
+			letter_free(letter);
 			return -ENOMEM;
 		}
-		copy_highpage(letter->page, page);
+		copy_highpage(copy, p->page[letter->nr_pages]);
+		letter->page[letter->nr_pages++] = copy;
 	}
-	letter->node = node;
-	letter->len = len;
-	memcpy(letter->data, data, len);
+	letter->node = p->node;
+	letter->len = p->len;
+	memcpy(letter->data, p->data, p->len);
 	list_add_tail(&letter->list, &d->letters);
 	d->nr_letters++;
 	queue_delayed_work(hadsm_wq, &d->letter_work, HADSM_LETTER_DELAY);
@@ -108,10 +119,48 @@ static struct page *net_page(struct hadsm_domain *d, const struct krg_dsm_action
 	return IS_ERR_OR_NULL(folio) ? NULL : &folio->page;
 }
 
+void hadsm_packet_flush(struct hadsm_domain *d)
+{
+	struct hadsm_packet *p = &d->packet;
+	int err;
+
+	lockdep_assert_held(&d->lock);
+	d->hurry = false;
+	if (!p->len)
+		return;
+	if (d->nr_letters && letters_for(d, p->node))
+		err = -EAGAIN;
+	else
+		err = net_post(d, p->node, p->data, p->len, p->page, p->nr_pages);
+	if (net_try_again(err))
+		err = letter_add(d, p);
+	if (net_try_again(err))	/* otherwise there is no connection, and a new epoch on its way */
+		krg_rpc_reset(p->node, "no memory for a coherence message");
+	while (p->nr_pages)
+		put_page(p->page[--p->nr_pages]);
+	p->len = 0;
+}
+
+void hadsm_cork(struct hadsm_domain *d, bool all)
+{
+	lockdep_assert_held(&d->lock);
+	d->corked++;
+	d->held += all;
+}
+
+void hadsm_uncork(struct hadsm_domain *d, bool all)
+{
+	lockdep_assert_held(&d->lock);
+	d->held -= all;
+	if (!--d->corked || (d->hurry && !d->held))
+		hadsm_packet_flush(d);
+}
+
 void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act)
 {
+	struct hadsm_packet *p = &d->packet;
 	struct page *page = NULL;
-	int err;
+	u32 head;
 
 	lockdep_assert_held(&d->lock);
 	if (act->handle || act->cached) {
@@ -123,16 +172,19 @@ void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act)
 			return;
 		}
 	}
-	if (d->nr_letters && letters_for(d, act->node))
-		err = -EAGAIN;
-	else
-		err = net_post(d, act->node, act->data, act->len, page);
-	if (net_try_again(err))
-		err = letter_add(d, act->node, act->data, act->len, page);
-	if (net_try_again(err))	/* otherwise there is no connection, and a new epoch on its way */
-		krg_rpc_reset(act->node, "no memory for a coherence message");
+	if (p->node != act->node || p->len + HADSM_RECORD_HEAD + act->len > HADSM_PACKET_BYTES ||
+	    (page && p->nr_pages == HADSM_PACKET_PAGES))
+		hadsm_packet_flush(d);
+	p->node = act->node;
+	head = act->len | (page ? HADSM_RECORD_PAGE : 0);
+	p->data[p->len] = head & 0xff;
+	p->data[p->len + 1] = head >> 8;
+	memcpy(p->data + p->len + HADSM_RECORD_HEAD, act->data, act->len);
+	p->len += HADSM_RECORD_HEAD + act->len;
 	if (page)
-		put_page(page);
+		p->page[p->nr_pages++] = page;
+	if (!act->lazy)
+		d->hurry = true;
 }
 
 void hadsm_letter_work(struct work_struct *work)
@@ -146,7 +198,8 @@ void hadsm_letter_work(struct work_struct *work)
 	list_for_each_entry_safe(letter, next, &d->letters, list) {
 		if (test_bit(letter->node, d->blocked))
 			continue;
-		err = net_post(d, letter->node, letter->data, letter->len, letter->page);
+		err = net_post(d, letter->node, letter->data, letter->len, letter->page,
+			       letter->nr_pages);
 		if (net_try_again(err)) {
 			set_bit(letter->node, d->blocked);
 			continue;
@@ -170,6 +223,9 @@ void hadsm_letters_drop(struct hadsm_domain *d)
 		letter_free(letter);
 	}
 	d->nr_letters = 0;
+	while (d->packet.nr_pages)
+		put_page(d->packet.page[--d->packet.nr_pages]);
+	d->packet.len = 0;
 }
 
 /* ---- receiving ---- */
@@ -201,17 +257,64 @@ static void net_deliver(struct hadsm_domain *d, u16 node, const void *data, u32 
 	mutex_unlock(&d->lock);
 }
 
+/* Not aligned. */
+static u32 net_record_head(const u8 *record)
+{
+	return record[0] | record[1] << 8;
+}
+
+/* Are the records whole, and as many with pages as there are pages? */
+static bool net_records_valid(const u8 *record, u32 len, unsigned int pages)
+{
+	u32 head, size;
+
+	while (len) {
+		if (len <= HADSM_RECORD_HEAD)
+			return false;
+		head = net_record_head(record);
+		size = head & ~HADSM_RECORD_PAGE;
+		if (!size || size > KRG_DSM_MESSAGE_MAX || size > len - HADSM_RECORD_HEAD)
+			return false;
+		if (head & HADSM_RECORD_PAGE && !pages--)
+			return false;
+		record += HADSM_RECORD_HEAD + size;
+		len -= HADSM_RECORD_HEAD + size;
+	}
+	return !pages;
+}
+
+/* False: no memory. */
+static bool net_records(struct hadsm_domain *d, u16 node, const u8 *record, u32 len, const u8 *data)
+{
+	while (len) {
+		u32 head = net_record_head(record), size = head & ~HADSM_RECORD_PAGE;
+		struct page *page = NULL;
+
+		if (head & HADSM_RECORD_PAGE) {
+			page = net_receive_page(data);
+			if (!page)
+				return false;
+			data += PAGE_SIZE;
+		}
+		net_deliver(d, node, record + HADSM_RECORD_HEAD, size, page);
+		record += HADSM_RECORD_HEAD + size;
+		len -= HADSM_RECORD_HEAD + size;
+	}
+	return true;
+}
+
 static void net_handle(struct krg_rpc_req *req)
 {
 	const struct hadsm_wire *head = krg_rpc_req_data(req);
+	const u8 *records = (const u8 *)(head + 1);
 	u16 node = krg_rpc_req_node(req);
 	struct hadsm_domain *d;
-	struct page *page = NULL;
 	u32 len;
 
 	len = le16_to_cpu(head->length);
-	if (!len || len > KRG_DSM_MESSAGE_MAX || head->page > 1 || !head->domain ||
-	    krg_rpc_req_len(req) != sizeof(*head) + len + (head->page ? PAGE_SIZE : 0)) {
+	if (!len || len > HADSM_PACKET_BYTES || head->pages > HADSM_PACKET_PAGES || !head->domain ||
+	    krg_rpc_req_len(req) != sizeof(*head) + len + head->pages * PAGE_SIZE ||
+	    !net_records_valid(records, len, head->pages)) {
 		krg_rpc_reset(node, "bad coherence message");
 		return;
 	}
@@ -221,26 +324,29 @@ static void net_handle(struct krg_rpc_req *req)
 			krg_rpc_reset(node, "no memory for a domain");
 		return;
 	}
-	if (head->page) {
-		page = net_receive_page((const u8 *)(head + 1) + len);
-		if (!page) {
-			krg_rpc_reset(node, "no memory for a page");
-			goto put;
-		}
-	}
-	net_deliver(d, node, head + 1, len, page);
-put:
+	/* What came together is answered together, as far as it is answered at once. */
+	mutex_lock(&d->lock);
+	hadsm_cork(d, true);
+	mutex_unlock(&d->lock);
+	if (!net_records(d, node, records, len, records + len))
+		krg_rpc_reset(node, "no memory for a page");
+	mutex_lock(&d->lock);
+	hadsm_uncork(d, true);
+	mutex_unlock(&d->lock);
 	hadsm_domain_put(d);
 }
 
 static const struct krg_rpc_type net_type = {
 	.type = KRG_MSG_HADSM, .class = KRG_CLASS_MSG, .name = "hadsm", .handle = net_handle,
-	.min_len = sizeof(struct hadsm_wire) + 1,
-	.max_len = sizeof(struct hadsm_wire) + KRG_DSM_MESSAGE_MAX + PAGE_SIZE,
+	.min_len = sizeof(struct hadsm_wire) + HADSM_RECORD_HEAD + 1,
+	.max_len = sizeof(struct hadsm_wire) + HADSM_PACKET_BYTES + HADSM_PACKET_PAGES * PAGE_SIZE,
 };
 
 int hadsm_net_init(void)
 {
+	BUILD_BUG_ON(sizeof(struct hadsm_wire) + HADSM_PACKET_BYTES + HADSM_PACKET_PAGES * PAGE_SIZE >
+		     KRG_WIRE_PAYLOAD_MAX);
+	BUILD_BUG_ON(2 + HADSM_PACKET_PAGES > KRG_RPC_VEC_MAX);
 	return krg_rpc_register(&net_type);
 }
 

@@ -67,8 +67,9 @@ static struct hadsm_waiter *waiter_new(struct hadsm_store *s, pgoff_t index, u16
 	return w;
 }
 
-/* Hands @w to the engine with @ev and waits for the answer. */
-static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct krg_dsm_event *ev)
+/* Hands @w to the engine with @ev, has @a come as well, if that is not NULL, and waits for the answer to the first. */
+static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct krg_dsm_event *ev,
+		       const struct hadsm_ahead *a)
 {
 	int err = 0;
 
@@ -80,6 +81,8 @@ static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct kr
 		kref_get(&w->ref);
 		list_add_tail(&w->list, &d->waiters);
 		hadsm_step(d, ev);
+		if (a && a->first <= a->last)
+			hadsm_ahead_ask(w->store, a);
 	}
 	mutex_unlock(&d->lock);
 	if (err)
@@ -93,8 +96,9 @@ static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct kr
 	return -EINTR;
 }
 
-/* Asks for the page. On success INSTALLED is owed for *@out, which is the caller's; NULL otherwise. */
-static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, struct hadsm_waiter **out)
+/* Asks for the page, and for @a. On success INSTALLED is owed for *@out, which is the caller's; NULL otherwise. */
+static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a,
+			struct hadsm_waiter **out)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = mode };
 	struct hadsm_domain *d = s->domain;
@@ -109,7 +113,7 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, struct h
 	if (!w)
 		return -ENOMEM;
 	ev.object = hadsm_object(s, index);
-	err = waiter_wait(d, w, &ev);
+	err = waiter_wait(d, w, &ev, a);
 	if (err) {
 		kref_put(&w->ref, hadsm_waiter_release);
 	} else {
@@ -130,7 +134,7 @@ static void page_installed(struct hadsm_waiter *w)
 	kref_put(&w->ref, hadsm_waiter_release);
 }
 
-struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
+static struct folio *page_get(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a)
 {
 	struct hadsm_waiter *w;
 	struct folio *folio;
@@ -142,7 +146,7 @@ struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
 		return folio;
 	}
 	for (;;) {
-		err = page_request(s, index, mode, &w);
+		err = page_request(s, index, mode, a, &w);
 		if (err)
 			return ERR_PTR(err);
 		folio = hadsm_page_lock(s, index, mode);
@@ -156,6 +160,78 @@ struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
 	}
 }
 
+struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	return page_get(s, index, mode, NULL);
+}
+
+struct folio *hadsm_page_read(struct file *file, struct hadsm_store *s, pgoff_t index, pgoff_t more)
+{
+	struct folio *folio = hadsm_page_lock(s, index, KRG_DSM_READ);
+	struct hadsm_ahead a;
+
+	if (folio) {
+		hadsm_count_hit(s->domain, KRG_DSM_READ);
+		hadsm_ahead_hit(file, s, folio);
+		return folio;
+	}
+	a = hadsm_ahead_miss(file, index, more, false, file->f_mode & FMODE_RANDOM);
+	return page_get(s, index, KRG_DSM_READ, &a);
+}
+
+/* So many pages of a write are asked for together. */
+#define HADSM_WANT_MAX		16
+
+static bool page_here(struct hadsm_store *s, pgoff_t index)
+{
+	struct folio *folio = filemap_get_folio(s->inode->i_mapping, index);
+	bool here;
+
+	if (IS_ERR_OR_NULL(folio))
+		return false;
+	here = folio_test_checked(folio);
+	folio_put(folio);
+	return here;
+}
+
+/*
+ * A first write of a page costs one or two round trips, and write() knows which pages it
+ * is about to write. Nobody waits for these grants: they are used the moment they come,
+ * and who wants a page that was taken away again in between asks once more.
+ */
+void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last)
+{
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = KRG_DSM_WRITE };
+	struct hadsm_waiter *w[HADSM_WANT_MAX];
+	struct hadsm_domain *d = s->domain;
+	unsigned int count = 0, i;
+
+	for (; first <= last && count < HADSM_WANT_MAX; first++) {
+		if (page_here(s, first))
+			continue;
+		w[count] = waiter_new(s, first, KRG_DSM_WRITE);
+		if (!w[count])
+			break;
+		w[count++]->abandoned = true;
+	}
+	if (!count)
+		return;
+	mutex_lock(&d->lock);
+	hadsm_cork(d, true);
+	for (i = 0; i < count; i++) {
+		if (!d->engine || d->draining || d->suspended) {
+			kref_put(&w[i]->ref, hadsm_waiter_release);
+			continue;
+		}
+		list_add_tail(&w[i]->list, &d->waiters);	/* the engine has the only reference */
+		ev.object = hadsm_object(s, w[i]->index);
+		ev.token = (unsigned long)w[i];
+		hadsm_step(d, &ev);
+	}
+	hadsm_uncork(d, true);
+	mutex_unlock(&d->lock);
+}
+
 /* What has an end but no page. */
 static int domain_wait(struct hadsm_domain *d, struct krg_dsm_event *ev)
 {
@@ -164,7 +240,7 @@ static int domain_wait(struct hadsm_domain *d, struct krg_dsm_event *ev)
 
 	if (!w)
 		return -ENOMEM;
-	err = waiter_wait(d, w, ev);
+	err = waiter_wait(d, w, ev, NULL);
 	kref_put(&w->ref, hadsm_waiter_release);
 	return err;
 }
@@ -269,14 +345,19 @@ static int pin_take(struct hadsm_store *s, pgoff_t index, u16 what)
 	return found;
 }
 
-int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode)
+static int page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a)
 {
 	struct hadsm_waiter *w;
-	int err = page_request(s, index, mode, &w);
+	int err = page_request(s, index, mode, a, &w);
 
 	if (!err)
 		pin_keep(s->domain, w, HADSM_PIN_TIME);
 	return err;
+}
+
+int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode)
+{
+	return page_fetch(s, index, mode, NULL);
 }
 
 void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode)
@@ -342,13 +423,17 @@ static vm_fault_t fault_wait(struct vm_fault *vmf, struct hadsm_store *s, u16 mo
 static vm_fault_t fault_repeat(struct vm_fault *vmf, struct hadsm_store *s, u16 mode)
 {
 	struct file *file = get_file(vmf->vma->vm_file);
+	unsigned long flags = vmf->vma->vm_flags;
+	struct hadsm_ahead a = { .first = 1, .last = 0 };
 	pgoff_t index = vmf->pgoff;
 	int err;
 
 	krg_fault_release(vmf);
 	err = fault_check_size(file_inode(file), index);
+	if (!err && mode == KRG_DSM_READ)
+		a = hadsm_ahead_miss(file, index, 0, flags & VM_SEQ_READ, flags & VM_RAND_READ);
 	if (!err)
-		err = hadsm_page_fetch(s, index, mode);
+		err = page_fetch(s, index, mode, &a);
 	if (err && err != -EINTR)
 		pin_note(s, index, err);	/* without memory for it: the fault asks again */
 	fput(file);
@@ -377,6 +462,7 @@ static vm_fault_t hadsm_fault(struct vm_fault *vmf)
 		folio = NULL;
 	}
 	if (folio) {
+		hadsm_ahead_hit(vmf->vma->vm_file, s, folio);
 		if (!(vmf->flags & FAULT_FLAG_TRIED))	/* otherwise it was a miss a moment ago */
 			hadsm_count_hit(s->domain, mode);
 		if (mode == KRG_DSM_READ)
