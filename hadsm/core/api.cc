@@ -148,6 +148,8 @@ void krg_dsm_for_each(struct krg_dsm* d, int (*visit)(void* context, const struc
     engine(d)->for_each(visit, context);
 }
 
+int krg_dsm_somewhere(const struct krg_dsm* d) { return engine(d)->somewhere(); }
+
 u64 krg_dsm_pages(const struct krg_dsm* d) { return engine(d)->pages(); }
 
 u64 krg_dsm_objects(const struct krg_dsm* d) { return engine(d)->objects(); }

@@ -348,7 +348,9 @@ void krg_dsm_offer_taken(struct krg_dsm *d);
 
 /** This node's copy and directory entry of @object. */
 void krg_dsm_inspect(struct krg_dsm *d, const struct krg_dsm_object *object, struct krg_dsm_copy *copy);
-/** Pages that this node keeps: in the page cache as far as the engine knows, and handles. */
+/** Does any other member have room, as far as is known here? If not, only cheap evictions can succeed. */
+int krg_dsm_somewhere(const struct krg_dsm *d);
+/** Pages that this node keeps: in the page cache as far as the engine knows, and handles but for those of a batch. */
 u64 krg_dsm_pages(const struct krg_dsm *d);
 /** Records that krg_dsm_cold() goes round. */
 u64 krg_dsm_objects(const struct krg_dsm *d);

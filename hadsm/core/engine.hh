@@ -316,9 +316,10 @@ public:
     [[nodiscard]] u64 hash() const;
     void for_each(int (*visit)(void*, const krg_dsm_object*), void* context) const;
     [[nodiscard]] const krg_dsm_memory& memory() const { return cfg_.memory; }
-    [[nodiscard]] u64 pages() const { return mapped_ + handles_; }
+    [[nodiscard]] u64 pages() const;
     [[nodiscard]] u64 objects() const { return objects_.count(); }
     [[nodiscard]] u32 cold(u32 look, krg_dsm_object* object, u32 max);
+    [[nodiscard]] bool somewhere() const;
 
 private:
     // engine.cc: events, messages in, time

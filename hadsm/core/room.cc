@@ -29,7 +29,7 @@ void Engine::evict_done(Obj& o, Errno e) {
     if (e == Errno::none)
         stats_.evictions++;
     else
-        stats_.evictions_refused++;
+        stats_.evictions_refused++, o.recent = true;
     ready(o);
     if (!o.evict_waited) return;
     o.evict_waited = false;
@@ -50,6 +50,19 @@ void Engine::on_evict_done(const Message& m) {
         evict_done(*o, m.error);
         if (draining_ && o->state != KRG_DSM_I) arm(*o, now_ + cfg_.params.retry_us);
     }
+}
+
+/// Without the copies of a batch under way: they go with it.
+u64 Engine::pages() const {
+    const u64 all = mapped_ + handles_, batch = (snapshot_ ? snapshot_->copied : 0) + (staging_ ? staging_->copied : 0);
+    return all > batch ? all - batch : 0;
+}
+
+/// A copy that enough others have may go at any time; the last ones only where somebody else has room for them.
+bool Engine::somewhere() const {
+    for (u32 i = 0; i < members_; i++)
+        if (member_[i].node != cfg_.self && room_of(member_[i].node) == Room::enough) return true;
+    return false;
 }
 
 /// A clock over all records: copies outside of the page cache that nobody is about to use or to change.
