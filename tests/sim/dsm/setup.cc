@@ -69,8 +69,8 @@ Setup draw_crowded(u64 seed) {
     Setup s;
     s.seed = seed;
     Rng rng(derive(seed, "crowded"));
-    s.nodes = static_cast<unsigned>(3 + rng.below(3));
-    const u64 count = rng.between(2, 6);
+    s.nodes = static_cast<unsigned>(rng.chance(3, 4) ? 3 : 4);
+    const u64 count = rng.between(3, 6);
     const u64 classes = rng.below(3);
     for (u64 i = 0; i < count; i++) {
         krg_dsm_object o{};
@@ -81,13 +81,13 @@ Setup draw_crowded(u64 seed) {
         o.policy.replicas = is_volatile ? 1 : 2;
         s.objects.push_back(o);
     }
-    s.memory_pages = static_cast<u32>(rng.between(1, 3));
+    s.memory_pages = static_cast<u32>(rng.between(2, 4));
     s.programs = static_cast<unsigned>(1 + rng.below(programs_max));
     s.params.retry_us = 50;
     s.params.attempts = 8;
     s.params.commit_us = rng.chance(1, 2) ? 100 : 0;
     s.params.parked_max = 1000;
-    s.moves = static_cast<u32>(rng.between(300, 1200));
+    s.moves = static_cast<u32>(rng.between(400, 2000));
     s.writes_pct = static_cast<u32>(rng.between(20, 60));
     s.evict_weight = static_cast<u32>(rng.between(16, 96));
     s.sync_weight = rng.chance(1, 2) ? static_cast<u32>(rng.between(1, 16)) : 0;
@@ -103,7 +103,7 @@ Setup draw_crowded(u64 seed) {
 
 Setup draw_setup(u64 seed) {
     if (seed % 16 == 11) return draw_narrow(seed);
-    if (seed % 16 == 3) return draw_crowded(seed);
+    if (seed % 16 == 3 || seed % 16 == 7) return draw_crowded(seed);
     Setup s;
     s.seed = seed;
     Rng rng(derive(seed, "setup"));
