@@ -179,7 +179,7 @@ static void act_grant(struct hadsm_domain *d, const struct krg_dsm_action *act)
 /* ---- offers ---- */
 
 /* The page of an offer as one that may be put into a page cache; NULL: no memory without waiting for it. */
-static struct page *offer_page(struct page *page, gfp_t gfp)
+static struct page *offer_page(struct hadsm_domain *d, struct page *page, gfp_t gfp)
 {
 	struct page *copy;
 
@@ -187,7 +187,7 @@ static struct page *offer_page(struct page *page, gfp_t gfp)
 		get_page(page);
 		return page;
 	}
-	copy = alloc_page(gfp);
+	copy = hadsm_spare_take(d, gfp);
 	if (copy && page)
 		copy_highpage(copy, page);
 	else if (copy)
@@ -200,7 +200,7 @@ static void act_offer(struct hadsm_domain *d, const struct krg_dsm_action *act)
 {
 	gfp_t gfp = GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN;
 	struct hadsm_store *s = hadsm_store_find(d, act->object.container);
-	struct page *page = s ? offer_page(hadsm_page(act->handle), gfp) : NULL;
+	struct page *page = s ? offer_page(d, hadsm_page(act->handle), gfp) : NULL;
 	struct folio *folio;
 
 	if (!page)

@@ -23,6 +23,7 @@
 
 #define HADSM_AHEAD_FIRST	16	/* pages, when a second one has been read behind the first */
 #define HADSM_AHEAD_MARK	32
+#define HADSM_SPARES_KEPT	64	/* when nothing is on its way: skipped pages leave theirs behind */
 
 unsigned int hadsm_ahead_pages = 256;
 
@@ -91,16 +92,41 @@ void hadsm_ahead_hit(struct file *file, struct hadsm_store *s, struct folio *fol
 	mutex_unlock(&s->domain->lock);
 }
 
-/* How many of @count pages there is memory for now, without waiting and without the reserves of those who cannot wait. */
-static unsigned int ahead_memory(unsigned int count)
-{
-	struct page *page[KRG_DSM_RANGE_MAX] = {};
-	unsigned int got, i;
+/* ---- memory for what comes ---- */
 
-	got = alloc_pages_bulk_array(GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN, count, page);
-	for (i = 0; i < got; i++)
-		__free_page(page[i]);
-	return got;
+struct page *hadsm_spare_take(struct hadsm_domain *d, gfp_t gfp)
+{
+	struct page *page = list_first_entry_or_null(&d->spares, struct page, lru);
+
+	lockdep_assert_held(&d->lock);
+	if (!page)
+		return alloc_page(gfp);
+	list_del(&page->lru);
+	d->nr_spares--;
+	return page;
+}
+
+void hadsm_spares_trim(struct hadsm_domain *d)
+{
+	unsigned int keep = d->engine ? krg_dsm_ahead(d->engine) + HADSM_SPARES_KEPT : 0;
+
+	lockdep_assert_held(&d->lock);
+	while (d->nr_spares > keep)
+		put_page(hadsm_spare_take(d, 0));
+}
+
+/* How many of @count pages may be asked for: without waiting, and without the reserves of those who cannot wait. */
+static unsigned int ahead_memory(struct hadsm_domain *d, unsigned int count)
+{
+	unsigned int promised = krg_dsm_ahead(d->engine), wanted = promised + count;
+	LIST_HEAD(fresh);
+
+	if (d->nr_spares < wanted) {
+		d->nr_spares += alloc_pages_bulk_list(GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN,
+						      wanted - d->nr_spares, &fresh);
+		list_splice(&fresh, &d->spares);
+	}
+	return d->nr_spares > promised ? min(d->nr_spares - promised, count) : 0;
 }
 
 void hadsm_ahead_ask(struct hadsm_store *s, const struct hadsm_ahead *a)
@@ -116,7 +142,7 @@ void hadsm_ahead_ask(struct hadsm_store *s, const struct hadsm_ahead *a)
 	hadsm_cork(d, false);
 	for (; first <= a->last; first += count) {
 		count = min3(a->last - first + 1, chunk - first % chunk, (pgoff_t)KRG_DSM_RANGE_MAX);
-		got = ahead_memory(count);
+		got = ahead_memory(d, count);
 		if (!got)
 			break;
 		ev.object = hadsm_object(s, first);

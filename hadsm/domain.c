@@ -139,6 +139,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	INIT_LIST_HEAD(&d->pins);
 	INIT_LIST_HEAD(&d->tasks);
 	INIT_LIST_HEAD(&d->letters);
+	INIT_LIST_HEAD(&d->spares);
 	INIT_LIST_HEAD(&d->snapshot.list);
 	init_waitqueue_head(&d->wait);
 	init_waitqueue_head(&d->lock_wait);
@@ -229,6 +230,7 @@ static void domain_stop_engine(struct hadsm_domain *d)
 	d->engine = NULL;
 	hadsm_edge_drop(d);
 	hadsm_letters_drop(d);
+	hadsm_spares_trim(d);
 	hadsm_pins_flush(d, true);
 	list_for_each_entry_safe(w, next, &d->waiters, list)
 		hadsm_waiter_answer(d, w, -EIO);

@@ -130,6 +130,8 @@ struct hadsm_domain {
 	unsigned int corked;		/* more is about to follow: lazy messages wait for it */
 	unsigned int held;		/* ... within a moment: all of them do */
 	struct list_head letters;	/* hadsm_letter, in the engine's order */
+	struct list_head spares;	/* pages, by lru: for those that were asked for ahead */
+	unsigned int nr_spares;
 	unsigned int nr_letters;
 	DECLARE_BITMAP(blocked, KRG_DSM_NODES_MAX + 1);	/* whose letters have to wait, in one round */
 	struct hadsm_task snapshot;	/* at most one is under way */
@@ -251,6 +253,10 @@ void hadsm_ahead_hit(struct file *file, struct hadsm_store *s, struct folio *fol
 void hadsm_ahead_ask(struct hadsm_store *s, const struct hadsm_ahead *a);
 /** Is page @index one at which more is asked for? */
 bool hadsm_ahead_mark(pgoff_t index);
+/** A page for one that came, from those set aside, or without waiting; NULL: no memory. Under domain.lock. */
+struct page *hadsm_spare_take(struct hadsm_domain *d, gfp_t gfp);
+/** Gives back what is set aside and not needed; all of it when the domain has ended. Under domain.lock. */
+void hadsm_spares_trim(struct hadsm_domain *d);
 
 /* futex.c */
 /** The page is no longer here: whoever waits on a word in it looks again. */

@@ -230,10 +230,10 @@ void hadsm_letters_drop(struct hadsm_domain *d)
 
 /* ---- receiving ---- */
 
-/* A copy of the page that came: the receive buffer is the connection's. */
-static struct page *net_receive_page(const void *data)
+/* A copy of the page that came: the receive buffer is the connection's. Under domain.lock. */
+static struct page *net_receive_page(struct hadsm_domain *d, const void *data)
 {
-	struct page *page = alloc_page(GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	struct page *page = hadsm_spare_take(d, GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
 
 	if (!page)
 		return NULL;
@@ -242,19 +242,21 @@ static struct page *net_receive_page(const void *data)
 	return page;
 }
 
-static void net_deliver(struct hadsm_domain *d, u16 node, const void *data, u32 len, struct page *page)
+/* @page: the bytes of the page that came with it, or NULL. -ENOMEM: none for that. */
+static int net_deliver(struct hadsm_domain *d, u16 node, const void *data, u32 len, const u8 *page)
 {
-	struct krg_dsm_event ev = {
-		.type = KRG_DSM_EV_MSG, .node = node, .data = data, .len = len,
-		.handle = hadsm_handle(page),
-	};
+	struct krg_dsm_event ev = { .type = KRG_DSM_EV_MSG, .node = node, .data = data, .len = len };
+	int err = 0;
 
 	mutex_lock(&d->lock);
-	if (d->engine)
+	if (d->engine && page) {
+		ev.handle = hadsm_handle(net_receive_page(d, page));
+		err = ev.handle ? 0 : -ENOMEM;
+	}
+	if (d->engine && !err)
 		hadsm_step(d, &ev);
-	else if (page)
-		put_page(page);
 	mutex_unlock(&d->lock);
+	return err;
 }
 
 /* Not aligned. */
@@ -283,24 +285,20 @@ static bool net_records_valid(const u8 *record, u32 len, unsigned int pages)
 	return !pages;
 }
 
-/* False: no memory. */
-static bool net_records(struct hadsm_domain *d, u16 node, const u8 *record, u32 len, const u8 *data)
+static int net_records(struct hadsm_domain *d, u16 node, const u8 *record, u32 len, const u8 *data)
 {
 	while (len) {
 		u32 head = net_record_head(record), size = head & ~HADSM_RECORD_PAGE;
-		struct page *page = NULL;
+		bool page = head & HADSM_RECORD_PAGE;
+		int err = net_deliver(d, node, record + HADSM_RECORD_HEAD, size, page ? data : NULL);
 
-		if (head & HADSM_RECORD_PAGE) {
-			page = net_receive_page(data);
-			if (!page)
-				return false;
-			data += PAGE_SIZE;
-		}
-		net_deliver(d, node, record + HADSM_RECORD_HEAD, size, page);
+		if (err)
+			return err;
+		data += page ? PAGE_SIZE : 0;
 		record += HADSM_RECORD_HEAD + size;
 		len -= HADSM_RECORD_HEAD + size;
 	}
-	return true;
+	return 0;
 }
 
 static void net_handle(struct krg_rpc_req *req)
@@ -328,10 +326,11 @@ static void net_handle(struct krg_rpc_req *req)
 	mutex_lock(&d->lock);
 	hadsm_cork(d, true);
 	mutex_unlock(&d->lock);
-	if (!net_records(d, node, records, len, records + len))
+	if (net_records(d, node, records, len, records + len))
 		krg_rpc_reset(node, "no memory for a page");
 	mutex_lock(&d->lock);
 	hadsm_uncork(d, true);
+	hadsm_spares_trim(d);
 	mutex_unlock(&d->lock);
 	hadsm_domain_put(d);
 }

@@ -343,6 +343,8 @@ int krg_dsm_batch_object(const struct krg_dsm *d, u32 i, struct krg_dsm_object *
 /** The copy of object @i of that batch; belongs to the engine from now on. */
 void krg_dsm_batch_put(struct krg_dsm *d, u32 i, u64 handle);
 
+/** How many objects asked for ahead are still on their way. */
+u32 krg_dsm_ahead(const struct krg_dsm *d);
 /** The OFFER taken last was put into the page cache: its handle is the edge's. */
 void krg_dsm_offer_taken(struct krg_dsm *d);
 

@@ -310,6 +310,7 @@ public:
     [[nodiscard]] int snapshot_object(u32 i, krg_dsm_object& object) const;
     void snapshot_put(u32 i, u64 handle);
     void offer_taken();
+    [[nodiscard]] u32 ahead_on_way() const { return ahead_; }
     void inspect(const krg_dsm_object& object, krg_dsm_copy& copy);
     [[nodiscard]] NodeId home_of(const Key& key, const krg_dsm_policy& policy);
     void stats(krg_dsm_stats& s) const;
