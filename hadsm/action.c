@@ -76,8 +76,22 @@ void hadsm_waiter_answer(struct hadsm_domain *d, struct hadsm_waiter *w, int err
 		waiter_forget(d, w);
 		return;
 	}
-	complete(&w->done);
-	kref_put(&w->ref, hadsm_waiter_release);
+	/* Who reads in order goes on when all of a packet is here, and does not have to wait for its next page too. */
+	list_add_tail(&w->list, &d->answered);
+	if (!d->held)
+		hadsm_waiters_wake(d);
+}
+
+void hadsm_waiters_wake(struct hadsm_domain *d)
+{
+	struct hadsm_waiter *w, *next;
+
+	lockdep_assert_held(&d->lock);
+	list_for_each_entry_safe(w, next, &d->answered, list) {
+		list_del_init(&w->list);
+		complete(&w->done);
+		kref_put(&w->ref, hadsm_waiter_release);
+	}
 }
 
 void hadsm_pins_flush(struct hadsm_domain *d, bool all)

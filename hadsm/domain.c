@@ -140,6 +140,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	INIT_LIST_HEAD(&d->tasks);
 	INIT_LIST_HEAD(&d->letters);
 	INIT_LIST_HEAD(&d->spares);
+	INIT_LIST_HEAD(&d->answered);
 	INIT_LIST_HEAD(&d->snapshot.list);
 	init_waitqueue_head(&d->wait);
 	init_waitqueue_head(&d->lock_wait);

@@ -128,7 +128,8 @@ struct hadsm_domain {
 	struct hadsm_packet packet;	/* not sent yet: only while corked, or within a step */
 	bool hurry;			/* somebody waits for what is in it */
 	unsigned int corked;		/* more is about to follow: lazy messages wait for it */
-	unsigned int held;		/* ... within a moment: all of them do */
+	unsigned int held;		/* ... within a moment: all of them do, and whoever is answered sleeps on until then */
+	struct list_head answered;	/* those */
 	struct list_head letters;	/* hadsm_letter, in the engine's order */
 	struct list_head spares;	/* pages, by lru: for those that were asked for ahead */
 	unsigned int nr_spares;
@@ -222,6 +223,7 @@ void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev);
 int hadsm_grant(struct hadsm_domain *d, struct hadsm_waiter *w, gfp_t gfp);
 /** The engine's answer to @w. Under domain.lock. */
 void hadsm_waiter_answer(struct hadsm_domain *d, struct hadsm_waiter *w, int error);
+void hadsm_waiters_wake(struct hadsm_domain *d);
 void hadsm_waiter_release(struct kref *ref);
 void hadsm_pins_flush(struct hadsm_domain *d, bool all);
 /** INSTALLED for @w. Under domain.lock. */
@@ -239,7 +241,7 @@ void hadsm_letters_drop(struct hadsm_domain *d);
 void hadsm_letter_work(struct work_struct *work);
 /** What is in the packet leaves. Under domain.lock. */
 void hadsm_packet_flush(struct hadsm_domain *d);
-/** Until hadsm_uncork() messages that nobody waits for travel together; @all: the others too. Nests. */
+/** Until hadsm_uncork() messages that nobody waits for travel together; @all: the others too, and nobody is woken. Nests. */
 void hadsm_cork(struct hadsm_domain *d, bool all);
 void hadsm_uncork(struct hadsm_domain *d, bool all);
 

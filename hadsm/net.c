@@ -154,6 +154,8 @@ void hadsm_uncork(struct hadsm_domain *d, bool all)
 	d->held -= all;
 	if (!--d->corked || (d->hurry && !d->held))
 		hadsm_packet_flush(d);
+	if (!d->held)
+		hadsm_waiters_wake(d);
 }
 
 void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act)
