@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
         {"exerciser", "the file system exerciser against its model, on each node", scenario_exerciser},
         {"exerciser-shared", "three exercisers share files, names and locks", scenario_exerciser_shared},
         {"locks", "fcntl and flock conflict across nodes; they end with their process and with their node", scenario_locks},
+        {"ahead", "who reads in order has most of it before it asks, also while another node writes", scenario_ahead},
         {"sort", "GNU sort of a file another node wrote", scenario_sort},
         {"sqlite", "sqlite3 in WAL mode on two nodes at once", scenario_sqlite},
         {"git", "git clone, fsck and commit on different nodes", scenario_git},

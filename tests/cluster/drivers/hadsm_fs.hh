@@ -80,6 +80,7 @@ void scenario_git(Test& test);
 void scenario_tree(Test& test);
 void scenario_posix_sync(Test& test);
 void scenario_shm(Test& test);
+void scenario_ahead(Test& test);
 void scenario_linearize(Test& test);
 void scenario_linearize_crash(Test& test);
 

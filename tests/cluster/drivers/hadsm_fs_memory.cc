@@ -18,6 +18,52 @@ void scenario_linearize(Test& test) {
     }
 }
 
+namespace {
+
+/// Pages that came to @p node before anybody asked for them.
+long came_ahead(Test& test, int node) {
+    ProcessResult sum = test.cluster.shell(node,
+                                           "s=0; for v in $(tr ' ' '\\n' </proc/kerrighed/containers | sed -n "
+                                           "'s/^ahead_got=//p'); do s=$((s + v)); done; echo $s",
+                                           30);
+    test.report.require(sum.done(), fmt::format("node {} has statistics", node), sum.evidence());
+    return std::atol(sum.out.c_str());
+}
+
+}  // namespace
+
+void scenario_ahead(Test& test) {
+    prepare(test);
+    constexpr long pages = 1024;
+    for (const char* mount : {one_copy, two_copies}) {
+        const std::string dir = fresh_dir(test, mount, "ahead"), file = dir + "/file", copy = "/run/krg-ahead-copy";
+        holds(test, 1, fmt::format("dd if=/dev/urandom of={0} bs=4096 count={1} 2>/dev/null && cp {0} {2}", copy, pages, file),
+              fmt::format("node 1 writes {} pages in {}", pages, mount), nullptr, 60);
+        ProcessResult sum = test.cluster.shell(1, "md5sum <" + copy, 30);
+        test.report.require(sum.done(), "and knows their sum", sum.evidence());
+        const std::string wanted = sum.out.substr(0, 32);
+        const auto reads = [&](int node, int times) {
+            return Job{node,
+                       {"sh", "-c",
+                        fmt::format("for i in $(seq {}); do [ $(md5sum <{} | cut -c1-32) = {} ] || exit 1; done", times, file,
+                                    wanted)}};
+        };
+        sleep_s(1);  // what is being written does not come ahead
+        const long before = came_ahead(test, 2);
+        all_hold(test, {reads(2, 1)}, "node 2 reads them in order", 60);
+        const long came = came_ahead(test, 2) - before;
+        test.report.check(came >= pages * 3 / 4, "most of them were there before it asked",
+                          fmt::format("{} of {}", came, pages));
+        const Job writes{1,
+                         {"sh", "-c",
+                          fmt::format("for i in $(seq 8); do dd if={} of={} bs=64k conv=notrunc 2>/dev/null || exit 1; "
+                                      "done",
+                                      copy, file)}};
+        all_hold(test, {writes, reads(2, 4), reads(3, 4)}, "while node 1 writes the same again, 2 and 3 read nothing else",
+                 110);
+    }
+}
+
 void scenario_linearize_crash(Test& test) {
     prepare(test);
     Recording r = recording(test, two_copies);
