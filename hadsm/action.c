@@ -309,6 +309,7 @@ void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
 	lockdep_assert_held(&d->lock);
 	if (!d->engine)
 		return;
+	hadsm_trace_check(d);
 	krg_dsm_step(d->engine, now_us(), ev);
 	while (krg_dsm_next_action(d->engine, &d->act))
 		carry_out(d, &d->act);

@@ -185,6 +185,36 @@ found:
 	return d;
 }
 
+struct hadsm_domain *hadsm_domain_find(u64 id)
+{
+	struct hadsm_domain *d, *found = NULL;
+
+	mutex_lock(&hadsm_domains_mutex);
+	list_for_each_entry(d, &hadsm_domains, list)
+		if (d->id == id) {
+			kref_get(&d->ref);
+			found = d;
+			break;
+		}
+	mutex_unlock(&hadsm_domains_mutex);
+	return found;
+}
+
+struct hadsm_domain *hadsm_domain_nth(unsigned int n)
+{
+	struct hadsm_domain *d, *found = NULL;
+
+	mutex_lock(&hadsm_domains_mutex);
+	list_for_each_entry(d, &hadsm_domains, list)
+		if (!n--) {
+			kref_get(&d->ref);
+			found = d;
+			break;
+		}
+	mutex_unlock(&hadsm_domains_mutex);
+	return found;
+}
+
 int hadsm_domain_name(struct hadsm_domain *d, const char *name, u32 replicas)
 {
 	int err = 0;

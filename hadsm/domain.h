@@ -8,7 +8,7 @@
  * done), edge.c (the part of it that touches page tables, in a worker), net.c
  * (messages), page.c (what a fault, read or write waits for), ahead.c (what they will want
  * next), file.c and super.c (the file system), view.c (membership), stats.c (what is counted),
- * main.c.
+ * query.c (what other nodes know), trace.c (tracepoints), main.c.
  *
  * Locks, outer to inner:
  *	hadsm_domains_mutex	the list of domains, and telling all of them of a view; inside
@@ -137,6 +137,7 @@ struct hadsm_domain {
 	DECLARE_BITMAP(blocked, KRG_DSM_NODES_MAX + 1);	/* whose letters have to wait, in one round */
 	struct hadsm_task snapshot;	/* at most one is under way */
 	bool draining, drained;
+	bool traced;			/* the engine reports its steps */
 	u64 refused, resets;
 	struct hadsm_counts __percpu *counts;	/* any context that may be preempted */
 
@@ -188,6 +189,14 @@ void hadsm_count_wait(struct hadsm_domain *d, u16 mode, u64 ns);
 /** One domain as one line of /proc/kerrighed/containers, without its end: bytes at @at. */
 int hadsm_stats_line(struct hadsm_domain *d, char *at, size_t room);
 
+/* trace.c */
+/** The engine reports its steps exactly while somebody listens. Under domain.lock. */
+void hadsm_trace_check(struct hadsm_domain *d);
+
+/* query.c */
+int hadsm_query_init(void);
+void hadsm_query_exit(void);
+
 /* domain.c */
 extern struct mutex hadsm_domains_mutex;
 extern struct list_head hadsm_domains;
@@ -195,6 +204,10 @@ int hadsm_domains_init(void);
 void hadsm_domains_exit(void);
 /** The domain with @id, made if there is none, with a reference; or an error pointer. */
 struct hadsm_domain *hadsm_domain_get(u64 id);
+/** ... NULL: there is none. */
+struct hadsm_domain *hadsm_domain_find(u64 id);
+/** The domain in place @n of the list, with a reference; NULL: there are not so many. */
+struct hadsm_domain *hadsm_domain_nth(unsigned int n);
 void hadsm_domain_put(struct hadsm_domain *d);
 /** This node's part in @d is over: who waits gets -EIO, all pages go. Under hadsm_domains_mutex. */
 void hadsm_domain_stop(struct hadsm_domain *d);

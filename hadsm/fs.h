@@ -51,6 +51,7 @@ struct hadsm_names {
 	unsigned int nr_pages;
 	struct hadsm_tx_page page[HADSM_TX_PAGES];
 	bool missed;			/* a page was not here: this one */
+	bool again;			/* it was begun before, and a page was missing */
 	u64 miss_container;
 	pgoff_t miss_index;
 	u16 miss_mode;

@@ -64,12 +64,17 @@ static int __init hadsm_init(void)
 	err = hadsm_stats_init();
 	if (err)
 		goto net_exit;
-	err = register_filesystem(&hadsm_fs_type);
+	err = hadsm_query_init();
 	if (err)
 		goto stats_exit;
+	err = register_filesystem(&hadsm_fs_type);
+	if (err)
+		goto query_exit;
 	hadsm_view_announce();
 	return 0;
 
+query_exit:
+	hadsm_query_exit();
 stats_exit:
 	hadsm_stats_exit();
 net_exit:
@@ -90,6 +95,7 @@ destroy_wq:
 static void __exit hadsm_exit(void)
 {
 	unregister_filesystem(&hadsm_fs_type);
+	hadsm_query_exit();
 	hadsm_stats_exit();
 	hadsm_net_exit();
 	hadsm_view_exit();

@@ -106,6 +106,8 @@ static int line_copies(char *at, size_t room, const struct krg_dsm_stats *st)
 		{ "evictions", st->evictions }, { "evictions_refused", st->evictions_refused },
 		{ "injections", st->injections }, { "injections_refused", st->injections_refused },
 		{ "writes_refused", st->writes_refused }, { "full", st->full }, { "pages", st->pages },
+		{ "ahead_asked", st->ahead_asked }, { "ahead_got", st->ahead_got },
+		{ "ahead_skipped", st->ahead_skipped },
 		{ "punched", st->punched }, { "memory", st->memory },
 	};
 

@@ -29,6 +29,7 @@ void hadsm_tx_begin(struct hadsm_tx *tx)
 	ktime_get_coarse_real_ts64(&now);
 	n->io.now = hadsm_time(now);
 	n->missed = false;
+	n->again = tx->attempts;
 }
 
 static struct hadsm_tx_page *tx_find(struct hadsm_names *n, u64 container, pgoff_t index)
@@ -74,6 +75,8 @@ int hadsm_tx_page(void *context, u64 container, u64 index, u32 mode, u8 **bytes)
 	hadsm_store_put(s);	/* the domain has one, and the page is locked */
 	if (!folio)
 		return tx_miss(n, container, index, mode);
+	if (!n->again)	/* otherwise some of it was missed a moment ago */
+		hadsm_count_hit(n->records, mode == KRG_NAMES_WRITE ? KRG_DSM_WRITE : KRG_DSM_READ);
 	p = &n->page[n->nr_pages++];
 	p->container = container;
 	p->index = index;

@@ -2,13 +2,15 @@
 /*
  * Extended attributes: kept in the page of the inode's record, under their whole
  * names. user.hadsm.replicas is none of them but the policy: how many copies the
- * pages of a file have, and of a directory, what new files in it get.
+ * pages of a file have, and of a directory, what new files in it get. user.hadsm.container
+ * says where the pages of a file are: domain and container, for krgadm container page.
  */
 #include <linux/xattr.h>
 
 #include "fs.h"
 
 #define XATTR_REPLICAS	XATTR_USER_PREFIX "hadsm.replicas"
+#define XATTR_CONTAINER	XATTR_USER_PREFIX "hadsm.container"
 
 static int replicas_get(struct inode *inode, char *value, size_t size)
 {
@@ -38,6 +40,32 @@ static int replicas_set(struct inode *inode, const char *value, size_t size)
 	return err;
 }
 
+static int container_get(struct inode *inode, char *value, size_t size)
+{
+	struct hadsm_names *n = hadsm_names(inode->i_sb);
+	struct krg_names_attr attr;
+	struct hadsm_domain *d;
+	char text[40];
+	int len, err = hadsm_tx(n, krg_names_getattr(&n->io, inode->i_ino, &attr));
+
+	if (err)
+		return err;
+	d = hadsm_data_domain(n, attr.replicas);
+	if (IS_ERR(d))
+		return PTR_ERR(d);
+	len = scnprintf(text, sizeof(text), "%016llx/%lu", d->id, inode->i_ino);
+	if (size && size < len)
+		return -ERANGE;
+	if (size)
+		memcpy(value, text, len);
+	return len;
+}
+
+static bool is_container(const char *name, struct inode *inode)
+{
+	return !strcmp(name, XATTR_CONTAINER) && S_ISREG(inode->i_mode);
+}
+
 static bool is_replicas(const char *name, struct inode *inode)
 {
 	return !strcmp(name, XATTR_REPLICAS) && (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode));
@@ -51,6 +79,8 @@ static int hadsm_xattr_get(const struct xattr_handler *handler, struct dentry *d
 
 	if (is_replicas(name, inode))
 		return replicas_get(inode, value, size);
+	if (is_container(name, inode))
+		return container_get(inode, value, size);
 	return hadsm_tx(n, krg_names_getxattr(&n->io, inode->i_ino, name, strlen(name), value,
 					      min_t(size_t, size, KRG_NAMES_PAGE)));
 }
@@ -65,6 +95,8 @@ static int hadsm_xattr_set(const struct xattr_handler *handler, struct krg_idmap
 
 	if (is_replicas(name, inode))
 		return value ? replicas_set(inode, value, size) : -EINVAL;
+	if (is_container(name, inode))
+		return -EPERM;
 	if (size > KRG_NAMES_PAGE)
 		return -ENOSPC;
 	if (flags & XATTR_CREATE)

@@ -179,6 +179,12 @@ struct proc_dir_entry *krg_proc_add(const char *name, int (*show)(struct seq_fil
 }
 EXPORT_SYMBOL_GPL(krg_proc_add);
 
+struct proc_dir_entry *krg_proc_add_ops(const char *name, const struct proc_ops *ops)
+{
+	return proc_create(name, 0600, krg_proc_dir, ops);
+}
+EXPORT_SYMBOL_GPL(krg_proc_add_ops);
+
 void krg_proc_remove(struct proc_dir_entry *entry)
 {
 	proc_remove(entry);

@@ -21,6 +21,7 @@ void Engine::ahead(const krg_dsm_event& ev) {
     m.key = first;
     m.policy = ev.object.policy;
     m.request = request;
+    m.op = op_ = new_op();
     m.lazy = true;
     for (u64 i = 0; first.index + i <= last.index; i++)
         if (ask_ahead(Key{first.container, first.index + i}, m.policy, request)) m.bits[0] |= 1ull << i;
@@ -44,6 +45,7 @@ bool Engine::ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request
     o->asked = KRG_DSM_READ;
     o->ahead = true;
     o->request = request;
+    o->op = op_;
     o->attempts = 0;
     o->granted = {};
     ahead_++;
@@ -137,6 +139,7 @@ bool Engine::take_range(NodeId from, const Message& m, const Key& key) {
     w->mode = KRG_DSM_READ;
     w->ahead = true;
     w->request = m.request;
+    w->op = m.op;
     e->queue = e->last = w;
     ready_entries_.push(e->ready, e);
     return true;
@@ -165,6 +168,7 @@ bool Engine::can_spare(const Obj& o) const {
 void Engine::decline(Obj& o) {
     Message m = about(Type::declined, o);
     m.request = o.command.request;
+    m.op = o.command.op;
     m.lazy = true;
     send(o.command.home, m);
     end_command(o);

@@ -146,6 +146,10 @@ void krg_dsm_inspect(struct krg_dsm* d, const struct krg_dsm_object* object, str
     engine(d)->inspect(*object, *copy);
 }
 
+void krg_dsm_explain(struct krg_dsm* d, const struct krg_dsm_object* object, struct krg_dsm_explanation* x) {
+    engine(d)->explain(*object, *x);
+}
+
 void krg_dsm_for_each(struct krg_dsm* d, int (*visit)(void* context, const struct krg_dsm_object* object), void* context) {
     engine(d)->for_each(visit, context);
 }
@@ -164,6 +168,10 @@ void krg_dsm_get_stats(const struct krg_dsm* d, struct krg_dsm_stats* stats) { e
 
 u16 krg_dsm_home(struct krg_dsm* d, const struct krg_dsm_object* object) {
     return engine(d)->home_of(krg::dsm::Key{object->container, object->index}, object->policy);
+}
+
+void krg_dsm_set_trace(struct krg_dsm* d, void (*trace)(void* context, const struct krg_dsm_trace* t), void* context) {
+    engine(d)->set_trace(trace, context);
 }
 
 u64 krg_dsm_hash(const struct krg_dsm* d) { return engine(d)->hash(); }

@@ -31,6 +31,7 @@ void Engine::on_stage(NodeId from, Message& m) {
         free_handle(m.handle);
         return;
     }
+    trace_object(KRG_DSM_T_STAGE, m.op, m.key, from, 0, m.version);
     s->part = p;
     s->key = m.key;
     s->policy = m.policy;
@@ -65,6 +66,7 @@ void Engine::on_stage_end(NodeId from, const Message& m) {
         for (u32 i = 0; i < m.list_count; i++) p->list[i] = m.list[i];
         if (KRG_DSM_MUTANT(StagedIsCommitted)) apply(*p);
     }
+    trace_number(KRG_DSM_T_STAGED, m.op, m.count, "batch", static_cast<s32>(r.error), from);
     send(from, r);
 }
 

@@ -52,6 +52,8 @@ void Engine::start_batch() {
     b->room = b->items = n;
     b->id = next_batch_++;
     b->epoch = epoch_;
+    b->op = new_op();
+    trace_number(KRG_DSM_T_SNAPSHOT, b->op, n, "batch");
     u32 low = 0, high = n;
     while (Obj* o = dirty_.first()) {
         Item& it = *new (&items[o->mapped ? low++ : --high]) Item;
@@ -130,6 +132,7 @@ void Engine::snapshot_done(const krg_dsm_event& ev) {
 }
 
 void Engine::begin_staging(Batch& b) {
+    op_ = b.op;
     b.phase = BatchPhase::staging;
     staging_ = &b;
     if (!list_backups(b)) {
@@ -199,6 +202,7 @@ void Engine::stage_end(Batch& b, NodeId to, u32 count) {
 bool Engine::stage_some() {
     Batch* b = staging_;
     if (!b || b->send_node >= b->list_count) return false;
+    op_ = b->op;
     const NodeId to = b->list[b->send_node];
     while (b->send_item < b->items) {
         const Item& it = b->item[b->send_item++];
@@ -293,6 +297,8 @@ void Engine::dispose(Batch* b) {
 /// Tells every backup what became of the batch, until all have answered.
 void Engine::send_decision(Batch& b) {
     b.phase = BatchPhase::deciding;
+    op_ = b.op;
+    trace_number(KRG_DSM_T_DECIDE, b.op, b.list_count, b.fate == Fate::applied ? "apply" : "drop");
     deciding_.push(b.link, &b);
     b.waiting = 0;
     for (u32 i = 0; i < b.list_count; i++) {

@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define KRG_DSM_VERSION		3	/* of the messages between engines */
+#define KRG_DSM_VERSION		4	/* of the messages between engines */
 #define KRG_DSM_NODES_MAX	16384	/* node ids are 1..16384 as far as the engine cares */
 #define KRG_DSM_REPLICAS_MAX	4
 #define KRG_DSM_CHUNK_SHIFT	9	/* 512 objects a chunk */
@@ -293,6 +293,71 @@ struct krg_dsm_copy {
 };
 
 /*
+ * Every message carries the id of the operation it belongs to, from here on in its bytes: (node << 48 | counter),
+ * given where the operation began; 0: none, as between two views. It has no say in anything.
+ */
+#define KRG_DSM_OP_AT		19
+#define KRG_DSM_OP_BYTES	8
+
+/* The steps of the protocol, for tracing. */
+enum krg_dsm_trace_step {
+	KRG_DSM_T_REQUEST = 1,	/* a program asks: object, mode */
+	KRG_DSM_T_SEND,		/* a message to node, also to this node itself: what */
+	KRG_DSM_T_RECEIVE,	/* ... from node */
+	KRG_DSM_T_GRANT,	/* a program gets access: object, mode, version */
+	KRG_DSM_T_INVALIDATE,	/* the copy here is given up; to node, if that is not 0 */
+	KRG_DSM_T_DOWNGRADE,	/* the copy here is not written any more */
+	KRG_DSM_T_SNAPSHOT,	/* a batch begins: number objects */
+	KRG_DSM_T_STAGE,	/* an object of the batch of node is kept here */
+	KRG_DSM_T_STAGED,	/* ... all number of them; or error */
+	KRG_DSM_T_DECIDE,	/* the batch of this node: what became of it; number backups are told */
+	KRG_DSM_T_RECOVER,	/* every chunk of this home answers again: number objects lack copies */
+	KRG_DSM_T_LOST,		/* node asks for what nobody has: object */
+	KRG_DSM_T_VIEW,		/* prepared or committed: number members, epoch */
+};
+
+struct krg_dsm_trace {
+	u32 step;		/* enum krg_dsm_trace_step */
+	u16 node;		/* the other one, if there is one */
+	u16 mode;		/* enum krg_dsm_mode */
+	s32 error;
+	u32 pad;
+	u64 op, epoch, number;
+	u64 container, index;
+	u64 version_epoch, version_count;
+	const char *what;	/* the name of a message, or a word */
+};
+
+#define KRG_DSM_EXPLAIN_MAX	16
+
+/* Some nodes: how many there are, and the first of them. */
+struct krg_dsm_nodes {
+	u32 count;
+	u16 node[KRG_DSM_EXPLAIN_MAX];
+};
+
+/* Everything about one object at one node, for people. Names are words that never change. */
+struct krg_dsm_explanation {
+	struct krg_dsm_copy copy;
+	const char *state;		/* of the copy */
+	const char *edge;		/* what the edge is doing for it, "-": nothing */
+	const char *command;		/* what the home wants of this holder, "-": nothing */
+	u16 command_to;			/* who gets the page then; 0: nobody */
+	u8 asked;			/* enum krg_dsm_mode of the request under way; 0: none */
+	u8 in_batch;			/* part of the batch under way */
+	u32 waiting;			/* programs of this node */
+	u32 installing;			/* grants not yet used */
+	u32 staged;			/* versions that wait for their decision */
+	/* the directory entry, when this node is the home */
+	const char *phase;		/* of the transaction under way, "idle": none */
+	const char *want;		/* what is being done, "-": nothing */
+	u16 requester;			/* for whom; 0: the home itself */
+	u16 want_mode;
+	u32 acks;			/* answers that are missing */
+	struct krg_dsm_nodes sharers, retained, stale, frozen, queue;
+};
+
+/*
  * requests = hits + misses + errors + those under way. A GET is one of answered_here (by this node, its
  * home, from what it has), hops_2 (one other node took part: home or holder) and hops_3 (home and others).
  */
@@ -350,6 +415,8 @@ void krg_dsm_offer_taken(struct krg_dsm *d);
 
 /** This node's copy and directory entry of @object. */
 void krg_dsm_inspect(struct krg_dsm *d, const struct krg_dsm_object *object, struct krg_dsm_copy *copy);
+/** The same in detail; costs more. */
+void krg_dsm_explain(struct krg_dsm *d, const struct krg_dsm_object *object, struct krg_dsm_explanation *x);
 /** Does any other member have room, as far as is known here? If not, only cheap evictions can succeed. */
 int krg_dsm_somewhere(const struct krg_dsm *d);
 /** Pages that this node keeps: in the page cache as far as the engine knows, and handles but for those of a batch. */
@@ -368,6 +435,8 @@ void krg_dsm_get_stats(const struct krg_dsm *d, struct krg_dsm_stats *stats);
 u16 krg_dsm_home(struct krg_dsm *d, const struct krg_dsm_object *object);
 /** A hash of the whole state, for the exhaustive explorer and determinism checks. */
 u64 krg_dsm_hash(const struct krg_dsm *d);
+/** From now on @trace is called with every step of the protocol; NULL: no more. It must not call the engine. */
+void krg_dsm_set_trace(struct krg_dsm *d, void (*trace)(void *context, const struct krg_dsm_trace *t), void *context);
 /** For traces: what a message is, in a few words; returns the length as snprintf() does. */
 int krg_dsm_describe(const u8 *data, u32 len, char *text, u32 room);
 

@@ -14,6 +14,7 @@ bool Engine::begin() {
 void Engine::step(Us now, const krg_dsm_event& ev) {
     if (now > now_) now_ = now;
     fill_spares();
+    op_ = 0;
     if (!stopped_) event(ev);
     drain_again_ = draining_;  // whatever happened may have been the last that was here
 }
@@ -105,6 +106,8 @@ void Engine::impossible(NodeId peer) {
 }
 
 void Engine::dispatch(NodeId from, Message& m) {
+    op_ = m.op;
+    trace_message(KRG_DSM_T_RECEIVE, from, m);
     switch (m.type) {
     case Type::get:
     case Type::evict: want(from, m); return;
@@ -169,6 +172,7 @@ bool Engine::pump() {
             free_handle(m.handle);
         return true;
     }
+    op_ = 0;
     if (Obj* o = ready_.first()) {
         ready_.remove(o->ready);
         run(*o);

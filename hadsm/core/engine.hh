@@ -36,7 +36,7 @@ struct Command {
     bool quiet = false;  // the page is write-protected or unmapped for this command
     bool ahead = false;  // nobody waits for it
     NodeId home = 0, node = 0;
-    u64 request = 0;
+    u64 request = 0, op = 0;
     Version version{};
     Rset rset{};
     Us pinned_since = 0;  // 0: not pinned
@@ -103,6 +103,7 @@ struct Obj {
     bool offer = false;     // it came ahead: the edge may have it
     bool must_ask = false;  // it has to be sent (again)
     u64 request = 0;        // its id; kept over view changes until it is answered
+    u64 op = 0;             // for traces: of the newest need of programs
     u32 attempts = 0;
     u32 init_acks = 0;      // missing before a first write
     bool init_all = false;  // all members are asked, not only those who keep the bits
@@ -126,7 +127,7 @@ struct Want {
     u8 mode = 0;
     bool ahead = false;
     bool flag = false;  // of get: urgent; of evict: cheap
-    u64 request = 0;
+    u64 request = 0, op = 0;
 };
 
 enum class Phase : u8 { idle, closing, demoting, copying, invalidating, setting, releasing };
@@ -216,7 +217,7 @@ enum class BatchPhase : u8 { snapshot, staging, deciding };
 /// A batch of this node, from the snapshot until everybody has decided.
 struct Batch {
     Link<Batch> link;
-    u64 id = 0, epoch = 0;
+    u64 id = 0, epoch = 0, op = 0;
     BatchPhase phase = BatchPhase::snapshot;
     Fate fate = Fate::none;
     Item* item = nullptr;  // those whose page the edge copies come first
@@ -255,7 +256,7 @@ struct SyncWaiter {
 struct Punch {
     Punch* next = nullptr;
     NodeId from = 0;
-    u64 request = 0, token = 0, upto = 0;
+    u64 request = 0, token = 0, upto = 0, op = 0;
     Key first{};
     krg_dsm_policy policy{};
     u64 last = 0;
@@ -312,9 +313,11 @@ public:
     void offer_taken();
     [[nodiscard]] u32 ahead_on_way() const { return ahead_; }
     void inspect(const krg_dsm_object& object, krg_dsm_copy& copy);
+    void explain(const krg_dsm_object& object, krg_dsm_explanation& x);
     [[nodiscard]] NodeId home_of(const Key& key, const krg_dsm_policy& policy);
     void stats(krg_dsm_stats& s) const;
     [[nodiscard]] u64 hash() const;
+    void set_trace(void (*tracer)(void*, const krg_dsm_trace*), void* context);
     void for_each(int (*visit)(void*, const krg_dsm_object*), void* context) const;
     [[nodiscard]] const krg_dsm_memory& memory() const { return cfg_.memory; }
     [[nodiscard]] u64 pages() const;
@@ -487,6 +490,14 @@ private:
     [[nodiscard]] bool mend(Entry& e);
     void on_init(NodeId from, const Message& m);
 
+    // trace.cc: what can be watched
+    [[nodiscard]] u64 new_op() { return static_cast<u64>(cfg_.self) << 48 | (next_op_++ & ((1ull << 48) - 1)); }
+    void trace_step(krg_dsm_trace t, krg_dsm_trace_step step, u64 op) const;
+    void trace_object(krg_dsm_trace_step step, u64 op, const Key& key, NodeId node = 0, u8 mode = 0,
+                      Version version = {}) const;
+    void trace_message(krg_dsm_trace_step step, NodeId node, const Message& m) const;
+    void trace_number(krg_dsm_trace_step step, u64 op, u64 number, const char* what, s32 error = 0, NodeId node = 0) const;
+
     // stats.cc: what is counted
     void count_answer(const Obj& o, bool others);
     void taken_away(const Key& key);
@@ -646,6 +657,10 @@ private:
     u32 ahead_ = 0;             // objects asked for ahead and not answered
     u64 mapped_ = 0;            // objects in the page cache
     Room room_ = Room::enough;  // of this node, as others know it
+    // The operation that what is done now belongs to, and who is told.
+    u64 op_ = 0, next_op_ = 1;
+    void (*trace_)(void*, const krg_dsm_trace*) = nullptr;
+    void* trace_context_ = nullptr;
     bool drain_again_ = false;  // look whether this node is empty
     bool draining_ = false, drained_told_ = false, stopped_ = false;
     static constexpr u32 recent_max = 64;

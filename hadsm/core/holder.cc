@@ -28,6 +28,7 @@ void Engine::on_command(NodeId from, const Message& m) {
     c.home = from;
     c.node = m.node;
     c.request = m.request;
+    c.op = m.op;
     c.version = m.version;
     c.rset = m.rset;
     c.ahead = m.ahead;
@@ -46,6 +47,7 @@ void Engine::end_command(Obj& o) {
 
 void Engine::run_command(Obj& o) {
     if (o.command.type == Type::none || o.edge) return;
+    op_ = o.command.op;
     if (o.installing || (o.unused && o.waiters)) return;  // a grant is used once before it is taken back
     switch (o.command.type) {
     case Type::forward: run_forward(o); return;
@@ -116,6 +118,7 @@ bool Engine::give_up_pinned(Obj& o) {
     stats_.pinned++;
     Message m = about(Type::pinned, o);
     m.request = c.request;
+    m.op = c.op;
     send(c.home, m);
     end_command(o);
     return true;
@@ -207,6 +210,7 @@ void Engine::hand_over(Obj& o) {
     if (o.state == KRG_DSM_X) {
         taken_away(o.key);
         if (c.mode == KRG_DSM_READ) stats_.downgrades++;
+        trace_object(c.mode == KRG_DSM_READ ? KRG_DSM_T_DOWNGRADE : KRG_DSM_T_INVALIDATE, c.op, o.key, c.node, 0, o.version);
     }
     if (c.mode == KRG_DSM_WRITE) {
         m.rset = c.rset;
@@ -244,6 +248,7 @@ void Engine::run_invalidate(Obj& o) {
     if (o.state == KRG_DSM_S && !quieten(o, true)) return;
     stats_.invalidations++;
     if (o.state == KRG_DSM_S) taken_away(o.key);
+    trace_object(KRG_DSM_T_INVALIDATE, c.op, o.key, c.node, 0, o.version);
     const bool has = o.state == KRG_DSM_S || o.state == KRG_DSM_R;
     bool keep = c.keep && has;
     if (has && c.node) {

@@ -40,6 +40,7 @@ void Engine::want(NodeId from, const Message& m) {
     w->mode = m.mode;
     w->flag = m.keep;
     w->request = m.request;
+    w->op = m.op;
     if (KRG_DSM_MUTANT(LastComeFirstServed) && e->queue) {
         w->next = e->queue;
         e->queue = w;
@@ -67,6 +68,7 @@ void Engine::advance(Entry& e) {
             e.repair = false;
             e.current = {};
             e.current.type = Type::set_rset;
+            e.current.op = new_op();
             begin_transaction(e);
         } else {
             forget_if_empty(e);
@@ -92,6 +94,7 @@ void Engine::begin_transaction(Entry& e) {
     e.source = e.target = 0;
     e.acks = e.no_room = 0;
     e.rset = {};
+    op_ = e.current.op;
     if (!make_room(e)) {
         refuse(e, Errno::nomem);
         return;
@@ -102,6 +105,7 @@ void Engine::begin_transaction(Entry& e) {
 /// The next piece of the current transaction, when the last is done.
 void Engine::continue_transaction(Entry& e) {
     e.phase = Phase::idle;
+    op_ = e.current.op;
     if (e.current.ahead && !easy(e)) {
         refuse(e, Errno::busy);
         return;
@@ -213,6 +217,7 @@ void Engine::read_transaction(Entry& e) {
         forward(e, p, q, KRG_DSM_READ);
     } else if (initialised(e.key) && !KRG_DSM_MUTANT(LostReadsZero)) {
         stats_.lost++;
+        trace_object(KRG_DSM_T_LOST, op_, e.key, q);
         refuse(e, Errno::io);
     } else {
         e.version = {};

@@ -29,6 +29,80 @@ void Engine::inspect(const krg_dsm_object& object, krg_dsm_copy& copy) {
     }
 }
 
+namespace {
+
+void put_nodes(const IdSet& set, krg_dsm_nodes& out) {
+    out.count = set.count();
+    for (u32 i = 0; i < set.count() && i < KRG_DSM_EXPLAIN_MAX; i++) out.node[i] = set.at(i);
+}
+
+const char* word(krg_dsm_state state) {
+    switch (state) {
+    case KRG_DSM_I: return "none";
+    case KRG_DSM_S: return "shared";
+    case KRG_DSM_X: return "exclusive";
+    case KRG_DSM_R: return "retained";
+    case KRG_DSM_F: return "frozen";
+    }
+    return "unknown";
+}
+
+const char* word(Phase phase) {
+    switch (phase) {
+    case Phase::idle: return "idle";
+    case Phase::closing: return "closing";
+    case Phase::demoting: return "demoting";
+    case Phase::copying: return "copying";
+    case Phase::invalidating: return "invalidating";
+    case Phase::setting: return "setting-backups";
+    case Phase::releasing: return "releasing";
+    }
+    return "unknown";
+}
+
+const char* word_of_want(Type t) {
+    switch (t) {
+    case Type::none: return "-";
+    case Type::set_rset: return "repair";
+    case Type::punch: return "hole";
+    default: return name_of(t);
+    }
+}
+
+}  // namespace
+
+void Engine::explain(const krg_dsm_object& object, krg_dsm_explanation& x) {
+    x = {};
+    inspect(object, x.copy);
+    x.state = word(static_cast<krg_dsm_state>(x.copy.state));
+    x.edge = x.command = x.want = "-";
+    x.phase = word(Phase::idle);
+    const Key key{object.container, object.index};
+    if (const Obj* o = objects_.find(key)) {
+        if (o->edge) x.edge = o->edge == KRG_DSM_ACT_INVALIDATE ? "invalidate" : "downgrade";
+        if (o->command.type != Type::none) x.command = name_of(o->command.type);
+        x.command_to = o->command.node;
+        x.asked = o->asked;
+        x.in_batch = o->in_batch;
+        for (const Waiter* w = o->waiters; w; w = w->next) x.waiting++;
+        x.installing = o->installing;
+        for (const Staged* s = o->staged; s; s = s->next) x.staged++;
+    }
+    const Entry* e = entries_.find(key);
+    if (!e) return;
+    x.phase = word(e->phase);
+    x.want = word_of_want(e->current.type);
+    x.requester = e->current.node;
+    x.want_mode = e->current.mode;
+    x.acks = e->phase == Phase::invalidating ? e->acks : 0;
+    put_nodes(e->sharers, x.sharers);
+    put_nodes(e->retained, x.retained);
+    put_nodes(e->stale, x.stale);
+    put_nodes(e->frozen, x.frozen);
+    for (const Want* w = e->queue; w; w = w->next, x.queue.count++)
+        if (x.queue.count < KRG_DSM_EXPLAIN_MAX) x.queue.node[x.queue.count] = w->node;
+}
+
 int Engine::snapshot_object(u32 i, krg_dsm_object& object) const {
     if (!snapshot_ || i >= snapshot_->copied) return -1;
     object = object_of(*snapshot_->item[i].obj);

@@ -62,6 +62,8 @@ void Engine::request(const krg_dsm_event& ev) {
     w->mode = static_cast<u8>(ev.mode);
     w->missed = o->asked != 0;
     w->urgent = ev.flags & KRG_DSM_F_URGENT;
+    if (!o->waiters && !o->asked) o->op = new_op();
+    trace_object(KRG_DSM_T_REQUEST, o->op, o->key, 0, w->mode);
     (o->last_waiter ? o->last_waiter->next : o->waiters) = w;
     o->last_waiter = w;
     ready(*o);
@@ -78,6 +80,7 @@ void Engine::run(Obj& o) {
     if (o.evicting && !o.evict_asked) {
         Message m = about(Type::evict, o);
         m.keep = o.evict_cheap;
+        m.op = new_op();
         o.evict_asked = send(home(o.key, o.policy), m);
     }
     forget_if_empty(o);
@@ -126,6 +129,7 @@ bool Engine::grant_one(Obj& o, const Waiter& w) {
     a->action.token = w.token;
     a->action.mode = w.mode;
     a->action.fresh = !o.mapped;
+    trace_object(KRG_DSM_T_GRANT, o.op, o.key, 0, w.mode, o.version);
     if (!o.mapped) {
         a->action.handle = o.handle;
         if (o.handle) disown_page();
@@ -172,6 +176,7 @@ void Engine::ask(Obj& o) {
     if (!o.request) o.request = next_request_++;
     Message m = about(Type::get, o);
     m.request = o.request;
+    m.op = o.op;
     m.mode = mode;
     m.keep = urgent;
     o.granted = {};
@@ -233,6 +238,7 @@ void Engine::announce(Obj& o) {
         if (!o.init_all && !keeps_bits(o.key, o.policy, member_[i].node)) continue;
         Message m = about(Type::init, o);
         m.request = o.request;
+        m.op = o.op;
         if (send(member_[i].node, m)) o.init_acks++;
     }
 }

@@ -9,6 +9,7 @@ namespace krg::dsm {
 namespace {
 
 constexpr u8 magic = 0xd5;
+static_assert(KRG_DSM_OP_AT == 3 + 2 * sizeof(u64) && KRG_DSM_OP_BYTES == sizeof(u64));  // as encode() writes it
 
 /// Puts fields; the same calls as In.
 class Out {
@@ -167,6 +168,7 @@ u32 encode(const Message& m, u8* at, u32 room) {
     w.put8(static_cast<u8>(m.type));
     w.put64(m.epoch);
     w.put64(m.seq);
+    w.put64(m.op);
     return fields(out, m) && w.ok() ? w.length() : 0;
 }
 
@@ -179,6 +181,7 @@ bool decode(Message& m, const u8* at, u32 length) {
     m.type = static_cast<Type>(type);
     m.epoch = r.get64();
     m.seq = r.get64();
+    m.op = r.get64();
     if (!fields(in, m) || !r.complete()) return false;
     return m.rset.count <= Rset::max && m.list_count <= batch_nodes_max;
 }

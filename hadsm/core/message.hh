@@ -111,6 +111,7 @@ inline constexpr u32 batch_nodes_max = 126;
 struct Message {
     Type type = Type::none;
     u64 epoch = 0, seq = 0;
+    u64 op = 0;  ///< the operation it belongs to: (node << 48 | counter) of where that began
     Key key{};
     krg_dsm_policy policy{};
     u64 request = 0;  ///< request id of the requester, batch id

@@ -115,11 +115,13 @@ bool Engine::next_action(krg_dsm_action& out) {
 /// False: it could not, and the connection is to be reset.
 bool Engine::send(NodeId to, Message& m, u64 handle, const Obj* cached) {
     m.epoch = epoch_;
+    if (!m.op) m.op = op_;
     if (to == cfg_.self) {
         if (handle || cached) {
             impossible(0);
             return false;
         }
+        trace_message(KRG_DSM_T_SEND, to, m);
         park(to, m, true);
         return true;
     }
@@ -148,6 +150,7 @@ bool Engine::send(NodeId to, Message& m, u64 handle, const Obj* cached) {
         impossible(0);
         return false;
     }
+    trace_message(KRG_DSM_T_SEND, to, m);
     push(a);
     return true;
 }

@@ -18,6 +18,7 @@ void Engine::punch(const krg_dsm_event& ev) {
         return;
     }
     p->token = ev.token;
+    p->op = new_op();
     p->first = {ev.object.container, ev.object.index};
     p->policy = ev.object.policy;
     p->last = ev.last;
@@ -45,6 +46,7 @@ void Engine::punch_more() {
         m.policy = p->policy;
         m.last = p->last;
         m.request = p->request;
+        m.op = p->op;
         if (!peer(member_[i].node))
             reset(0, KRG_DSM_R_MEMORY);
         else if (send(member_[i].node, m))
@@ -86,6 +88,7 @@ void Engine::on_punch(NodeId from, const Message& m) {
     h->first = m.key;
     h->policy = m.policy;
     h->last = m.last;
+    h->op = m.op;
     (hole_last_ ? hole_last_->next : hole_) = h;
     hole_last_ = h;
     if (hole_ == h) begin_hole();
@@ -109,6 +112,7 @@ bool Engine::held_by_hole(Entry& e) {
     if (e.hole == Hole::waiting || (e.hole == Hole::quiet && hole_->dropping)) {
         e.current = {};
         e.current.type = Type::punch;
+        e.current.op = hole_->op;
         e.widened = false;
         continue_transaction(e);  // adds to no set, needs no room
     }
@@ -161,6 +165,7 @@ void Engine::hole_progress() {
         m.policy = h->policy;
         m.last = h->last;
         m.request = h->request;
+        m.op = h->op;
         for (u32 i = 0; i < members_; i++)
             if (send(member_[i].node, m)) h->left++;
         return;
@@ -232,6 +237,7 @@ void Engine::end_hole() {
     Message m;
     m.type = Type::punched;
     m.request = h->request;
+    m.op = h->op;
     send(h->from, m);
     hole_ = h->next;
     if (!hole_) hole_last_ = nullptr;

@@ -369,6 +369,7 @@ void Engine::finish_rebuild() {
         ready_entries_.push(e->ready, e);
     }
     begin_repairs();
+    trace_number(KRG_DSM_T_RECOVER, 0, stats_.repair_total, "home");
     push_chunk_ = chunks_.first();
     while (Parked* p = early_) {
         early_ = p->next;

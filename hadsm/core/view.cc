@@ -55,7 +55,11 @@ void Engine::prepare(const krg_dsm_event& ev) {
     }
     stop_epoch(old_epoch);
     epoch_ = ev.epoch;
-    if (next_request_ == 1) next_request_ = next_batch_ = epoch_ << 24;  // another life of this node had others
+    trace_number(KRG_DSM_T_VIEW, 0, members_, "prepare");
+    if (next_request_ == 1) {  // another life of this node had others
+        next_request_ = next_batch_ = epoch_ << 24;
+        next_op_ = epoch_ << 20;
+    }
     a->action.epoch = epoch_;
     push(a);
 }
@@ -156,6 +160,8 @@ void Engine::commit_view(const krg_dsm_event& ev) {
 }
 
 void Engine::begin_epoch() {
+    op_ = 0;
+    trace_number(KRG_DSM_T_VIEW, 0, members_, "commit");
     serving_ = true;
     drained_told_ = false;
     if (room_ != Room::enough) tell_room();

@@ -50,6 +50,7 @@ void Engine::write_transaction(Entry& e) {
     if (!copies(e)) {
         if (initialised(e.key) && !KRG_DSM_MUTANT(LostReadsZero)) {
             stats_.lost++;
+            trace_object(KRG_DSM_T_LOST, op_, e.key, q);
             refuse(e, Errno::io);
             return;
         }

@@ -7,10 +7,13 @@
 #define KRG_PROC_H
 
 struct proc_dir_entry;
+struct proc_ops;
 struct seq_file;
 
 /** /proc/kerrighed/@name, readable by everybody; NULL: no memory. */
 struct proc_dir_entry *krg_proc_add(const char *name, int (*show)(struct seq_file *m, void *v));
+/** ... with operations of its own, for root alone; they must not change anything either. */
+struct proc_dir_entry *krg_proc_add_ops(const char *name, const struct proc_ops *ops);
 /** Returns when nobody reads it any more. @entry may be NULL. */
 void krg_proc_remove(struct proc_dir_entry *entry);
 

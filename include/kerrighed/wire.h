@@ -54,6 +54,7 @@ enum krg_msg_type {
 	KRG_MSG_BENCH_END = 23,
 
 	KRG_MSG_HADSM = 24,	/* MSG: hadsm.ko, between the coherence engines of a domain */
+	KRG_MSG_HADSM_QUERY,	/* MSG: hadsm.ko, what another node knows, as text for people */
 	KRG_MSG_HADSM_END = 31,
 
 	KRG_MSG_TYPE_MAX = 127,

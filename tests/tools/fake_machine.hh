@@ -3,6 +3,7 @@
 // key only after the identity) and remembers what went wrong (a bearer without a key).
 #pragma once
 
+#include <cerrno>
 #include <map>
 #include <set>
 #include <string>
@@ -30,6 +31,7 @@ public:
     FakeTipc tipc;
     std::map<std::string, Bytes> links{{"eth1", {0x52, 0x54, 0, 0, 0, 1}}, {"eth2", {0x52, 0x54, 0, 0, 0, 2}}};
     std::map<std::string, std::string> notes;
+    std::map<std::string, FileText> files;  // "name" or "name:question" of /proc/kerrighed, "path@attribute"
     std::vector<std::string> loaded, unloaded;
     bool can_load = true;
     bool administrator = true;
@@ -46,6 +48,15 @@ public:
     Bytes random(std::size_t size) override { return Bytes(size, next_random++); }
     std::string read_note(const std::string& name) override { return notes[name]; }
     void write_note(const std::string& name, const std::string& text) override { notes[name] = text; }
+    FileText proc(const std::string& name, const std::string& question) override {
+        const auto found = files.find(question.empty() ? name : name + ":" + question);
+        if (found == files.end()) return {ENOENT, ""};
+        return found->second;
+    }
+    FileText attribute(const std::string& path, const std::string& name) override {
+        const auto found = files.find(path + "@" + name);
+        return found == files.end() ? FileText{ENODATA, ""} : found->second;
+    }
 };
 
 }  // namespace krg::test

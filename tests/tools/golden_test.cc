@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Output tests: each golden/*.case names a recording (messages/*.msgs) and holds commands with the output and exit code
+// Output tests: each golden/*.case names a recording (messages/*.msgs), perhaps the answers of /proc/kerrighed and of files
+// (`files NAME`: messages/NAME, see fill()), and holds commands with the output and exit code
 // they must have. `KRG_GOLDEN_UPDATE=1 krgadm_golden_test` rewrites the cases; read the difference before committing it.
 #include <algorithm>
 #include <cstdlib>
@@ -29,16 +30,34 @@ std::vector<std::string> split(const std::string& line) {
     return {std::istream_iterator<std::string>(words), {}};
 }
 
+/** Gives @machine files: each is a line `== NAME`, or `== NAME error NUMBER`, and the lines below it. */
+void fill(FakeMachine& machine, const std::string& text) {
+    FileText* at = nullptr;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        if (line.rfind("# ", 0) == 0) continue;
+        if (line.rfind("== ", 0) == 0) {
+            const auto error = line.find(" error ");
+            at = &machine.files[line.substr(3, error == std::string::npos ? error : error - 3)];
+            if (error != std::string::npos) at->error = std::stoi(line.substr(error + 7));
+        } else if (at != nullptr) {
+            at->text += at->text.empty() ? line : "\n" + line;
+        }
+    }
+}
+
 /** The case as it would read if what krgadm prints today is right. */
 std::string rendered(const std::string& text) {
     std::string result;
-    std::string messages;
+    std::string messages, files;
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
         if (line.rfind("messages ", 0) == 0) messages = line.substr(9);
-        if (line.rfind('#', 0) == 0 || line.rfind("messages ", 0) == 0) result += line + "\n";
+        if (line.rfind("files ", 0) == 0) files = read(folder / "messages" / line.substr(6));
+        if (line.rfind('#', 0) == 0 || line.rfind("messages ", 0) == 0 || line.rfind("files ", 0) == 0) result += line + "\n";
         if (line.rfind("$ krgadm", 0) != 0) continue;
         CliWorld world(messages == "none" ? "" : read(folder / "messages" / messages));
+        fill(world.machine, files);
         std::vector<std::string> arguments = split(line);
         arguments.erase(arguments.begin(), arguments.begin() + 2);
         const int status = world.run(arguments);

@@ -44,6 +44,8 @@ std::vector<std::string> codes(const Picture& picture) {
 
 using Codes = std::vector<std::string>;
 
+const std::string container = "00000000000000aa name=two replicas=2";
+
 TEST(Health, a_well_cluster_has_nothing_to_say) {
     EXPECT_EQ(codes(well(1)), Codes{});
     EXPECT_EQ(codes(well(3)), Codes{});
@@ -132,6 +134,41 @@ TEST(Health, counts_bad_messages) {
     EXPECT_EQ(codes(p), Codes{});
     p.stats[0].value = 2;
     EXPECT_EQ(codes(p), Codes{"KRG_BAD_MESSAGES"});
+}
+
+TEST(Health, says_which_container_lost_how_many_pages) {
+    Picture p = well(3);
+    p.containers = parse_containers("node=1 " + container + " lost=0 degraded=0\nnode=2 " + container +
+                                    " lost=3\nnode=3 00000000000000ab name=one replicas=1 lost=0\n");
+    EXPECT_EQ(codes(p), Codes{"KRG_PAGES_LOST"});
+    const Health health = judge(p);
+    EXPECT_EQ(health.status(), "ERR");
+    EXPECT_EQ(health.findings[0].summary, "container 00000000000000aa (two) has lost 3 pages");
+    EXPECT_EQ(health.findings[0].evidence, (std::vector<std::string>{"node 2: 3 pages of which nobody has a copy"}));
+}
+
+TEST(Health, says_how_far_replication_is) {
+    Picture p = well(3);
+    p.containers = parse_containers("node=1 " + container + " repair_total=10 repair_left=4\nnode=2 " + container +
+                                    " repair_total=20 repair_left=0\n");
+    EXPECT_EQ(codes(p), Codes{"KRG_REPLICATING"});
+    EXPECT_EQ(judge(p).findings[0].summary, "container 00000000000000aa (two): 26 of 30 pages have all their copies again");
+    p.containers = parse_containers("node=1 " + container + " recovering=1\n");
+    EXPECT_EQ(codes(p), Codes{"KRG_RECOVERING"});
+}
+
+TEST(Health, knows_that_copies_need_nodes) {
+    Picture p = well(3);
+    p.containers = parse_containers("node=1 " + container + " degraded=5\n");
+    EXPECT_EQ(codes(p), Codes{}) << "a page on its way from one node to another";
+    p.containers = parse_containers("node=1 00000000000000aa name=four replicas=4 degraded=5\n");
+    EXPECT_EQ(codes(p), Codes{"KRG_TOO_FEW_NODES"});
+}
+
+TEST(Health, misses_the_module_on_a_member) {
+    Picture p = well(3);
+    p.containers = parse_containers("node=1 " + container + "\nnode=2 error=95\nnode=3 error=110\n");
+    EXPECT_EQ(codes(p), Codes{"KRG_NO_HADSM"});
 }
 
 }  // namespace

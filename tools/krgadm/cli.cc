@@ -21,6 +21,7 @@ constexpr unsigned default_wait_s = 60;
 struct Arguments {
     ConfigOverrides overrides;
     NodeSelection selection;
+    PageName page;
     std::string who, list, file, stat_name;
     unsigned wait_s = default_wait_s, peer = 0, limit = 0;
     bool wait = false, no_wait = false, detail = false, timestamps = false, all = false;
@@ -40,6 +41,7 @@ public:
         command(&app_, "status", "the same as cluster status", [this] { return cluster_status(context_); });
         add_cluster();
         add_node();
+        add_container();
         add_others();
         app_.final_callback([this] {
             if (app_.get_subcommands().empty()) chosen_ = [this] { return cluster_status(context_); };
@@ -174,6 +176,24 @@ private:
         add_selection(del);
     }
 
+    void add_container() {
+        CLI::App* container = command(&app_, "container", "shared memory: what it costs, what is lost, where a page is",
+                                      [this] { return container_list(context_); });
+        container->require_subcommand(0, 1);
+        command(container, "list", "every container", [this] { return container_list(context_); });
+        CLI::App* show = command(container, "show", "one container, or those of one file system",
+                                 [this] { return container_show(context_, a_.who); });
+        show->add_option("CONTAINER", a_.who, "id, the beginning of one, or the name of a file system")->required();
+        CLI::App* page = command(container, "page", "where one page is, and what is done with it",
+                                 [this] { return container_page(context_, a_.page); });
+        page->add_option("CONTAINER", a_.page.container, "ID/FILE: id of the container, number of the file");
+        page->add_option("INDEX", a_.page.index, "which page of the file, from 0");
+        page->add_option("--file", a_.page.file, "a file and an offset in bytes, in place of CONTAINER and INDEX")
+            ->expected(2)
+            ->type_name("PATH OFFSET");
+        page->add_flag("-a,--all", a_.page.all, "as every member sees it");
+    }
+
     void add_others() {
         CLI::App* link = command(&app_, "link", "the network devices that carry the cluster",
                                  [this] { return link_list(context_); });
@@ -200,10 +220,15 @@ private:
         health->add_flag("--detail", a_.detail, "with evidence and actions");
     }
 
-    /** Names of nodes or links, where the command takes one. */
+    /** Names of nodes, containers or links, where the command takes one. */
     void complete_objects(const CLI::App& command, std::vector<std::string>& candidates) {
         const bool takes_node = command.get_name() == "evict" || command.get_name() == "drain" || command.get_name() == "show";
         if (!takes_node) return;
+        if (command.get_parent()->get_name() == "container") {
+            for (const auto& container : take_containers(context_).list)
+                candidates.push_back(container.name.empty() ? container.id : container.name);
+            return;
+        }
         const Picture picture = take_picture(context_, false);
         if (command.get_parent()->get_name() == "link")
             for (const auto& link : picture.links) candidates.push_back(link.name);

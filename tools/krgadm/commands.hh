@@ -61,6 +61,20 @@ Exit link_list(Context& context);
 Exit link_show(Context& context, const std::string& name);
 Exit stats_show(Context& context, const std::string& name, std::optional<NodeId> peer, bool all);
 
+// container.cc
+Exit container_list(Context& context);
+/** @which: id, the beginning of one, or a name (all containers of that file system). */
+Exit container_show(Context& context, const std::string& which);
+
+// page.cc
+/** A page as ID/CONTAINER and INDEX, or as the file it is of and an offset in it. */
+struct PageName {
+    std::string container, index;
+    std::vector<std::string> file;  // path and offset, or nothing
+    bool all = false;               // ask every member
+};
+Exit container_page(Context& context, const PageName& page);
+
 // monitor.cc
 /** @limit: end after so many events, 0 never. */
 Exit monitor(Context& context, bool timestamps, unsigned limit);

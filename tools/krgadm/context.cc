@@ -12,6 +12,19 @@
 
 namespace krg {
 
+Containers containers_here(Context& context) {
+    const FileText here = context.system.proc("containers", "");
+    return here.error == 0 ? parse_containers(here.text) : Containers{};
+}
+
+Containers take_containers(Context& context) {
+    const FileText all = context.system.proc("query", "containers");
+    if (all.error != 0) return containers_here(context);
+    Containers found = parse_containers(all.text);
+    found.cluster = true;
+    return found;
+}
+
 Picture take_picture(Context& context, bool with_stats) {
     Picture picture;
     try {
@@ -20,7 +33,10 @@ Picture take_picture(Context& context, bool with_stats) {
         picture.cluster = client.cluster();
         picture.nodes = client.nodes();
         picture.links = client.links();
-        if (with_stats) picture.stats = client.stats();
+        if (with_stats) {
+            picture.stats = client.stats();
+            picture.containers = containers_here(context);
+        }
     } catch (const NoFamily&) {
         return {};
     }

@@ -10,6 +10,7 @@
 
 #include "tools/lib/client.hh"
 #include "tools/lib/config.hh"
+#include "tools/lib/containers.hh"
 #include "tools/lib/system.hh"
 
 namespace krg {
@@ -41,9 +42,16 @@ struct Picture {
     std::vector<NodeInfo> nodes;
     std::vector<LinkInfo> links;
     std::vector<StatsEntry> stats;
+    Containers containers;
 };
 
-/** Takes a picture; without the module it says so and is otherwise empty. @with_stats: the counters too. */
+/** What all members know of the containers; only this node for whoever may not ask them. */
+Containers take_containers(Context& context);
+/** What this node knows of them. */
+Containers containers_here(Context& context);
+
+/** Takes a picture; without the module it says so and is otherwise empty. @with_stats: the counters and this node's
+ *  part of the containers too. Asks nothing of other nodes. */
 Picture take_picture(Context& context, bool with_stats);
 
 /** Takes a picture and throws Error(not_running) unless this node is in a cluster. */

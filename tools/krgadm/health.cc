@@ -3,11 +3,13 @@
 #include "tools/krgadm/health.hh"
 
 #include <algorithm>
+#include <cerrno>
 
 #include <fmt/format.h>
 
 #include "include/uapi/linux/kerrighed.h"
 #include "tools/krgadm/output.hh"
+#include "tools/krgadm/replication.hh"
 #include "tools/lib/names.hh"
 
 namespace krg {
@@ -169,6 +171,56 @@ void check_messages(const Picture& p, Findings& found) {
     }
 }
 
+std::string title_of(const Container& c) {
+    return c.name.empty() ? "container " + c.id : fmt::format("container {} ({})", c.id, c.name);
+}
+
+/** "node 2: 3 pages": of every node that has a number for @pair. */
+std::vector<std::string> by_home(const Container& c, const std::string& pair, const std::string& words) {
+    std::vector<std::string> lines;
+    for (const auto& part : c.parts)
+        if (const auto n = part.pairs.number(pair); n != 0)
+            lines.push_back(
+                fmt::format("{}: {} {}", part.node == 0 ? "this node" : fmt::format("node {}", part.node), n, words));
+    return lines;
+}
+
+void check_container(const Picture& p, const Container& c, Findings& found) {
+    const std::string show = fmt::format("krgadm container show {}", c.id);
+    if (const auto lost = c.sum("lost"); lost != 0)
+        found.push_back({"KRG_PAGES_LOST", Severity::error, fmt::format("{} has lost {} pages", title_of(c), lost),
+                         by_home(c, "lost", "pages of which nobody has a copy"),
+                         "reading them is EIO or SIGBUS; restore the files, or remove them; " + show});
+    const Replication r = replication(c);
+    if (r.gathering != 0)
+        found.push_back({"KRG_RECOVERING", Severity::warning, fmt::format("{}: {}", title_of(c), words_of(r)),
+                         by_home(c, "recovering", "has not heard all holders of its pages"), "wait; " + show});
+    if (r.left != 0)
+        found.push_back({"KRG_REPLICATING", Severity::warning,
+                         fmt::format("{}: {} have all their copies again", title_of(c), words_of(r)),
+                         by_home(c, "repair_left", "pages still lack copies"), "wait; " + show});
+    const auto degraded = c.sum("degraded");
+    if (c.replicas > p.cluster.members.size() && degraded != 0)
+        found.push_back({"KRG_TOO_FEW_NODES",
+                         Severity::warning,
+                         fmt::format("{}: {} pages have fewer than {} copies", title_of(c), degraded, c.replicas),
+                         {fmt::format("{} members, and no two copies of a page are on one node", p.cluster.members.size())},
+                         "add nodes: krgadm cluster join there"});
+}
+
+void check_containers(const Picture& p, Findings& found) {
+    if (!p.cluster.in_cluster() || p.containers.list.empty()) return;
+    for (const auto& c : p.containers.list) check_container(p, c, found);
+    for (const auto& node : p.containers.silent)
+        if (node.error == EOPNOTSUPP)
+            found.push_back(
+                {"KRG_NO_HADSM",
+                 Severity::warning,
+                 fmt::format("node {} has no shared memory", node.node),
+                 {fmt::format("node {}: the module hadsm is not loaded; what it should be home of waits", node.node)},
+                 fmt::format("on node {}: modprobe hadsm", node.node)});
+}
+
 }  // namespace
 
 std::string_view Health::status() const {
@@ -183,6 +235,7 @@ Health judge(const Picture& picture) {
     check_nodes(picture, health.findings);
     check_links(picture, health.findings);
     check_messages(picture, health.findings);
+    check_containers(picture, health.findings);
     check_tie_break(picture, health.findings);
     std::stable_sort(health.findings.begin(), health.findings.end(),
                      [](const auto& a, const auto& b) { return a.severity > b.severity; });

@@ -108,7 +108,8 @@ Exit cluster_status(Context& context) {
 }
 
 Exit health_show(Context& context, bool detail) {
-    const Picture picture = take_picture(context, true);
+    Picture picture = take_picture(context, true);
+    if (picture.cluster.in_cluster()) picture.containers = take_containers(context);  // status must not wait for others
     const Health health = judge(picture);
     if (context.json) {
         Json json = envelope("health");

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tools/lib/error.hh"
@@ -135,6 +136,28 @@ public:
         std::stringstream text;
         text << file.rdbuf();
         return text.str();
+    }
+
+    FileText proc(const std::string& name, const std::string& question) override {
+        const std::string path = "/proc/kerrighed/" + name;
+        const int fd = ::open(path.c_str(), (question.empty() ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+        if (fd < 0) return {errno, ""};
+        FileText answer;
+        if (!question.empty() && write(fd, question.data(), question.size()) < 0) answer.error = errno;
+        std::array<char, 4096> piece;
+        ssize_t got = 0;
+        while (answer.error == 0 && (got = read(fd, piece.data(), piece.size())) > 0)
+            answer.text.append(piece.data(), static_cast<std::size_t>(got));
+        if (got < 0) answer.error = errno;
+        close(fd);
+        return answer;
+    }
+
+    FileText attribute(const std::string& path, const std::string& name) override {
+        std::array<char, 256> value;
+        const ssize_t got = getxattr(path.c_str(), name.c_str(), value.data(), value.size());
+        if (got < 0) return {errno, ""};
+        return {0, std::string(value.data(), static_cast<std::size_t>(got))};
     }
 
     void write_note(const std::string& name, const std::string& text) override {

@@ -13,6 +13,12 @@
 
 namespace krg {
 
+/** The text of a file, or why there is none. */
+struct FileText {
+    int error = 0;  // errno
+    std::string text;
+};
+
 class System {
 public:
     virtual ~System() = default;
@@ -37,6 +43,10 @@ public:
     /** The note kept in /run, "" if there is none. */
     virtual std::string read_note(const std::string& name) = 0;
     virtual void write_note(const std::string& name, const std::string& text) = 0;
+    /** What /proc/kerrighed/@name says; with a @question, what it answers to that. */
+    virtual FileText proc(const std::string& name, const std::string& question) = 0;
+    /** An extended attribute of a file. */
+    virtual FileText attribute(const std::string& path, const std::string& name) = 0;
 };
 
 /** This machine. */

@@ -37,6 +37,13 @@ bool World::member(NodeId node) const {
     return std::any_of(s_.members.begin(), s_.members.end(), [&](const krg_dsm_member& m) { return m.node == node; });
 }
 
+// The bytes of a message that have a say in anything: without the id of its operation, which is for traces.
+static std::vector<u8> without_op(std::vector<u8> bytes) {
+    if (bytes.size() >= KRG_DSM_OP_AT + KRG_DSM_OP_BYTES)
+        bytes.erase(bytes.begin() + KRG_DSM_OP_AT, bytes.begin() + KRG_DSM_OP_AT + KRG_DSM_OP_BYTES);
+    return bytes;
+}
+
 // The network
 
 void World::send(NodeId from, NodeId to, std::shared_ptr<const Packet> packet) {
@@ -497,7 +504,7 @@ void World::hash(RunHash& h, bool time) const {
         for (NodeId to = 1; to <= setup_.nodes; to++) {
             h.mix(s_.carries[n][to] << 32 | s_.queue[n][to].size());
             for (const auto& packet : s_.queue[n][to]) {
-                h.mix(packet->bytes);
+                h.mix(without_op(packet->bytes));
                 h.mix(static_cast<u64>(packet->value) << 1 | (packet->has_page ? 1 : 0));
             }
         }
