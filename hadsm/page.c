@@ -391,8 +391,12 @@ static bool fault_within(struct inode *inode, pgoff_t index)
 /* -EFAULT: behind the end of the file. */
 static int fault_check_size(struct inode *inode, pgoff_t index)
 {
-	int err = hadsm_refresh(inode);
+	int err;
 
+	/* Usually the record is here, and says so without a transaction. */
+	if (fault_within(inode, index))
+		return 0;
+	err = hadsm_refresh(inode);
 	if (!err && !within(i_size_read(inode), index))
 		err = -EFAULT;
 	return err;
