@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the engine wants done, in its order. Nothing here waits: messages leave
- * or are queued, answers wake whoever asked, and whatever must have a page lock
+ * or are queued, answers wake whoever asked, and whatever has to wait for a page lock
  * goes to the worker (edge.c). A granted page is put into the page cache right here,
  * by whoever received it, if memory allows: one wake-up less between the network
  * and the program.
@@ -237,8 +237,13 @@ static void act_offer(struct hadsm_domain *d, const struct krg_dsm_action *act)
 static void act_edge(struct hadsm_domain *d, const struct krg_dsm_action *act)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_EDGE_DONE, .object = act->object };
-	struct hadsm_task *task = kmalloc(sizeof(*task), GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	struct hadsm_task *task;
 
+	if (hadsm_edge_now(d, act->type, &ev)) {
+		krg_dsm_step(d->engine, now_us(), &ev);
+		return;
+	}
+	task = kmalloc(sizeof(*task), GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
 	if (!task) {
 		ev.error = -ENOMEM;	/* the engine asks again later, and does not take it for a pin */
 		krg_dsm_step(d->engine, now_us(), &ev);

@@ -125,6 +125,7 @@ struct hadsm_domain {
 	struct list_head waiters;
 	struct list_head pins;		/* granted, kept until the fault that wanted it comes back */
 	struct list_head tasks;		/* hadsm_task, in the engine's order */
+	bool edge_busy;			/* the worker has taken one and is not done with it */
 	struct hadsm_packet packet;	/* not sent yet: only while corked, or within a step */
 	bool hurry;			/* somebody waits for what is in it */
 	unsigned int corked;		/* more is about to follow: lazy messages wait for it */
@@ -243,6 +244,8 @@ void hadsm_pins_flush(struct hadsm_domain *d, bool all);
 void hadsm_installed(struct hadsm_domain *d, struct hadsm_waiter *w);
 
 /* edge.c */
+/** Carries out a DOWNGRADE or INVALIDATE at once and fills in @done; false: it has to wait its turn, or for the page. */
+bool hadsm_edge_now(struct hadsm_domain *d, u32 type, struct krg_dsm_event *done);
 void hadsm_edge_work(struct work_struct *work);
 void hadsm_edge_drop(struct hadsm_domain *d);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The worker that takes access away: write-protects pages, takes them out of the
- * page cache, copies a batch. It may wait for a page lock, which a fault holds
- * until its page table entry is in place, and never for the network.
+ * Taking access away: pages are write-protected, taken out of the page cache, copied
+ * for a batch. Whoever stepped the engine does it for a page whose lock is free:
+ * one wake-up less between two nodes. Otherwise, and for batches, the worker does. It
+ * may wait for a page lock, which a fault holds until its page table entry is in
+ * place, and never for the network.
  *
  * PG_checked on a page of a store means: the engine has said that it may be
  * written, and knows that it is. It is set when a grant arrives and cleared here,
@@ -47,6 +49,28 @@ static void edge_folio_put(struct folio *folio, struct hadsm_store *s)
 	hadsm_store_put(s);
 }
 
+static void page_downgrade(struct folio *folio)
+{
+	folio_clear_checked(folio);
+	folio_mkclean(folio);
+}
+
+/* -EBUSY: it is pinned, and stays as it is. */
+static int page_take(struct hadsm_store *s, struct folio *folio, u64 *handle)
+{
+	if (folio_maybe_dma_pinned(folio))
+		return -EBUSY;
+	folio_clear_checked(folio);
+	folio_clear_readahead(folio);
+	if (krg_remove_folio(s->inode->i_mapping, folio))
+		return -EBUSY;
+	folio_get(folio);	/* the handle's */
+	/* Nobody writes it any more, also not through the page cache: grants make copies of it. */
+	set_page_private(&folio->page, HADSM_PAGE_USED);
+	*handle = hadsm_handle(&folio->page);
+	return 0;
+}
+
 static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object)
 {
 	struct hadsm_store *s;
@@ -54,8 +78,7 @@ static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *o
 
 	if (!folio)
 		return -EIO;
-	folio_clear_checked(folio);
-	folio_mkclean(folio);
+	page_downgrade(folio);
 	edge_folio_put(folio, s);
 	return 0;
 }
@@ -64,24 +87,49 @@ static int edge_invalidate(struct hadsm_domain *d, const struct krg_dsm_object *
 {
 	struct hadsm_store *s;
 	struct folio *folio = edge_folio(d, object, &s);
-	int err = -EBUSY;
+	int err;
 
 	if (!folio)
 		return -EIO;
-	if (!folio_maybe_dma_pinned(folio)) {
-		folio_clear_checked(folio);
-		folio_clear_readahead(folio);
-		err = krg_remove_folio(s->inode->i_mapping, folio);
-	}
-	if (!err)
-		folio_get(folio);	/* the handle's */
+	err = page_take(s, folio, handle);
 	edge_folio_put(folio, s);
-	if (err)
-		return -EBUSY;
-	/* Nobody writes it any more, also not through the page cache: grants make copies of it. */
-	set_page_private(&folio->page, HADSM_PAGE_USED);
-	*handle = hadsm_handle(&folio->page);
-	return 0;
+	return err;
+}
+
+/* Who waits for a page of @object, or for a lock in it, looks again: it has left. */
+static void edge_left(struct hadsm_domain *d, u32 type, const struct krg_dsm_object *object, int err)
+{
+	if (type == KRG_DSM_ACT_INVALIDATE && !err)
+		hadsm_futex_look(object->container, object->index);
+	if (object->container == KRG_NAMES_LOCKS)
+		hadsm_locks_changed(d);
+}
+
+bool hadsm_edge_now(struct hadsm_domain *d, u32 type, struct krg_dsm_event *done)
+{
+	struct hadsm_store *s;
+	struct folio *folio;
+
+	lockdep_assert_held(&d->lock);
+	if (d->edge_busy || !list_empty(&d->tasks))
+		return false;
+	s = hadsm_store_find(d, done->object.container);
+	folio = s ? filemap_get_folio(s->inode->i_mapping, done->object.index) : NULL;
+	if (IS_ERR_OR_NULL(folio))
+		return false;
+	if (!folio_trylock(folio)) {
+		folio_put(folio);
+		return false;
+	}
+	/* Only under domain.lock does a page come into a store or leave it, and without a worker at work nobody else takes any. */
+	if (type == KRG_DSM_ACT_DOWNGRADE)
+		page_downgrade(folio);
+	else
+		done->error = page_take(s, folio, &done->handle);
+	folio_unlock(folio);
+	folio_put(folio);
+	edge_left(d, type, &done->object, done->error);
+	return true;
 }
 
 static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task)
@@ -101,10 +149,7 @@ static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task
 	else if (ev.handle)
 		put_page(hadsm_page(ev.handle));
 	mutex_unlock(&d->lock);
-	if (task->type == KRG_DSM_ACT_INVALIDATE && !ev.error)
-		hadsm_futex_look(task->object.container, task->object.index);
-	if (task->object.container == KRG_NAMES_LOCKS)
-		hadsm_locks_changed(d);
+	edge_left(d, task->type, &task->object, ev.error);
 }
 
 /* ---- batches ---- */
@@ -190,6 +235,7 @@ static struct hadsm_task *edge_next(struct hadsm_domain *d)
 	struct hadsm_task *task;
 
 	mutex_lock(&d->lock);
+	d->edge_busy = false;
 	while ((task = list_first_entry_or_null(&d->tasks, struct hadsm_task, list))) {
 		list_del_init(&task->list);
 		if (task->type != KRG_DSM_ACT_GRANT)
@@ -197,6 +243,7 @@ static struct hadsm_task *edge_next(struct hadsm_domain *d)
 		/* Its waiter lives until it is answered, which ending the domain does too. */
 		edge_grant(d, container_of(task, struct hadsm_waiter, task));
 	}
+	d->edge_busy = task;
 	mutex_unlock(&d->lock);
 	return task;
 }
