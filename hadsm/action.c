@@ -307,10 +307,23 @@ static void carry_out(struct hadsm_domain *d, const struct krg_dsm_action *a)
 	}
 }
 
+/*
+ * To set a timer anew is dear on some machines, and steps are many: one that goes off
+ * too early only makes a step that changes nothing and sets the next.
+ */
+static void timer_set(struct hadsm_domain *d, u64 deadline_us)
+{
+	ktime_t at;
+
+	if (deadline_us == ~0ULL)
+		return;
+	at = ns_to_ktime(max(deadline_us, now_us() + HADSM_TICK_MIN_US) * NSEC_PER_USEC);
+	if (!hrtimer_is_queued(&d->timer) || ktime_before(at, hrtimer_get_expires(&d->timer)))
+		hrtimer_start(&d->timer, at, HRTIMER_MODE_ABS);
+}
+
 void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
 {
-	u64 deadline;
-
 	lockdep_assert_held(&d->lock);
 	if (!d->engine)
 		return;
@@ -320,11 +333,5 @@ void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
 		carry_out(d, &d->act);
 	if (!d->corked || (d->hurry && !d->held))
 		hadsm_packet_flush(d);
-	deadline = krg_dsm_deadline(d->engine);
-	if (deadline == ~0ULL)
-		hrtimer_try_to_cancel(&d->timer);
-	else
-		hrtimer_start(&d->timer,
-			      ns_to_ktime(max(deadline, now_us() + HADSM_TICK_MIN_US) * NSEC_PER_USEC),
-			      HRTIMER_MODE_ABS);
+	timer_set(d, krg_dsm_deadline(d->engine));
 }
