@@ -101,7 +101,7 @@ void prepare_nfs(const Cluster& cluster) {
                     "mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd; "
                     "echo 10 >/proc/fs/nfsd/nfsv4leasetime; echo 10 >/proc/fs/nfsd/nfsv4gracetime; "
                     "exportfs -o rw,fsid=0,no_root_squash,no_subtree_check,insecure,sec=sys '10.77.0.0/24:{0}'; "
-                    "rpc.mountd -N 2 -N 3; rpc.nfsd -N 3 -V 4 -V 4.2 -U -T 8; "
+                    "rpc.mountd -N 2 -N 3; rpc.nfsd -N 3 -V 4.2 -U 8; "
                     "echo Y >/proc/fs/nfsd/v4_end_grace",
                     nfs_server);
     must(cluster.shell(2, server, 90), "the NFS server on node 2");
