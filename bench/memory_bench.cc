@@ -204,7 +204,7 @@ Recovery recover_once(Cluster& cluster, const Options& options, int mib) {
             const std::string output = conductor.output();
             if (output.find(words) != std::string::npos) return std::string();
             if (!conductor.running()) throw std::runtime_error("krg-memory-bench ended: " + output);
-            return last_lines(output, 1);
+            return "so far: " + last_lines(output, 1);
         });
         if (!missing.empty()) throw std::runtime_error("krg-memory-bench does not say '" + words + "': " + missing);
     };

@@ -14,7 +14,7 @@ namespace krg::bench {
 namespace {
 
 constexpr const char* rpc_dir = "/sys/kernel/debug/krg_bench";
-constexpr unsigned rest_ms = 3;  // longer than a fresh write grant is kept
+constexpr unsigned rest_ms = 10;  // what the last step left behind (confirmations, a fresh grant kept for a while) is over
 
 nlohmann::json rpc_run(const std::string& order) {
     const std::string dir = rpc_dir;
