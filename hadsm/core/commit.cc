@@ -61,7 +61,6 @@ void Engine::start_batch() {
         it.version = {epoch_, ++o->counter};
         it.rset = o->rset;
         it.first = !o->initialised;
-        it.new_chunk = it.first && !registered(o->key);
         it.lent = !o->mapped;
         if (it.lent) disown_page();
         o->in_batch = true;
@@ -148,7 +147,7 @@ void Engine::begin_staging(Batch& b) {
 bool Engine::concerns(const Item& it, NodeId node, bool& with_page) {
     with_page = it.rset.has(node);
     if (with_page || !it.first) return with_page;
-    return it.new_chunk || keeps_bits(it.obj->key, it.obj->policy, node);
+    return keeps_bits(it.obj->key, it.obj->policy, node);
 }
 
 bool Engine::list_backups(Batch& b) {
@@ -165,9 +164,10 @@ bool Engine::list_backups(Batch& b) {
         for (u32 k = 0; k < it.rset.count; k++)
             if (!add(it.rset.node[k])) return false;
         if (!it.first) continue;
-        for (u32 k = 0; k < members_; k++)
-            if ((it.new_chunk || keeps_bits(it.obj->key, it.obj->policy, member_[k].node)) && !add(member_[k].node))
-                return false;
+        NodeId keeper[KRG_DSM_REPLICAS_MAX];
+        place(it.obj->key, it.obj->policy, keeper);
+        for (u32 k = 0; k < holders_of_bits(it.obj->policy); k++)
+            if (!add(keeper[k])) return false;
     }
     return true;
 }
@@ -247,7 +247,6 @@ void Engine::batch_complete(Batch& b) {
         o.initialised = true;
         bool with_page = false;
         if (it.first && concerns(it, cfg_.self, with_page) && !set_initialised(o.key, o.policy)) reset(0, KRG_DSM_R_MEMORY);
-        if (it.new_chunk) now_registered(o.key);
         if (o.command.type == Type::set_rset && o.command.quiet && it.rset.same_as(o.rset)) o.command.keep = true;
         ready(o);
     }

@@ -209,7 +209,7 @@ struct Item {
     Version version{};
     Rset rset{};
     u64 handle = 0;
-    bool lent = false, first = false, new_chunk = false;
+    bool lent = false, first = false;
 };
 
 enum class BatchPhase : u8 { snapshot, staging, deciding };
@@ -368,7 +368,9 @@ private:
     [[nodiscard]] NodeId pick_backup(NodeId near, const Entry* e, const Rset& not_these, Room most = Room::full) const;
     Chunk* chunk(const Key& key, const krg_dsm_policy& policy);
     [[nodiscard]] bool initialised(const Key& key) const;
+    Chunk* set_written(const Key& key, const krg_dsm_policy& policy);
     bool set_initialised(const Key& key, const krg_dsm_policy& policy);
+    [[nodiscard]] bool announced(const Obj& o) const;
     [[nodiscard]] bool registered(const Key& key) const;
     void now_registered(const Key& key);
     [[nodiscard]] bool keeps_bits(const Key& key, const krg_dsm_policy& policy, NodeId node);
@@ -693,6 +695,7 @@ private:
     u64 pushed_ = 0;  // bits sent to successors and not yet confirmed
     u32 report_member_ = 0;
     bool self_reported_ = false;
+    u32 reports_ = 0;  // of others, to the end
     u64 last_reported_ = 0, self_served_ = 0, begun_ = 0;
     bool knows_chunks_ = false;  // every written chunk of the domain has a record here
     bool rebuild_short_ = false;

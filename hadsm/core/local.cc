@@ -106,7 +106,7 @@ void Engine::grant_local(Obj& o) {
             blocked_.push(o.blocked, &o);
             return;
         }
-        if (write && !durable(o.policy) && !o.initialised) {
+        if (write && !announced(o)) {
             if (!o.init_acks) announce(o);
             return;
         }
@@ -229,8 +229,12 @@ void Engine::on_grant(NodeId from, Message& m) {
     if (g.have || g.page) finish_grant(*o);
 }
 
+/// Who must know has been told that the object is no longer zeros, or that something of its chunk may not be.
+bool Engine::announced(const Obj& o) const { return o.initialised || (durable(o.policy) && registered(o.key)); }
+
 /// Before the first write of a volatile object two nodes know that it is no longer zeros; of the first in its chunk
-/// all know. Once more in every view until all have answered in one.
+/// all know, of a durable one only that (the rest is part of its first commit). Once more in every view until all have
+/// answered in one.
 void Engine::announce(Obj& o) {
     o.init_all = !registered(o.key);
     o.request = next_request_++;
@@ -239,6 +243,7 @@ void Engine::announce(Obj& o) {
         Message m = about(Type::init, o);
         m.request = o.request;
         m.op = o.op;
+        m.keep = durable(o.policy);
         if (send(member_[i].node, m)) o.init_acks++;
     }
 }
@@ -248,7 +253,7 @@ void Engine::on_init_done(const Message& m) {
     if (!o || o->request != m.request || !o->init_acks || --o->init_acks) return;
     o->request = 0;
     if (o->init_all) now_registered(o->key);
-    if (o->state == KRG_DSM_X) o->initialised = true;
+    if (o->state == KRG_DSM_X && !durable(o->policy)) o->initialised = true;
     ready(*o);
 }
 

@@ -119,8 +119,8 @@ bool fields(A& a, M& m) {
     case Type::released:
     case Type::pinned:
     case Type::declined:
-    case Type::init:
     case Type::init_done: object(a, m), a.u64s(m.request); return true;
+    case Type::init: object(a, m), a.u64s(m.request), a.flag(m.keep); return true;
     case Type::restore: object(a, m), rset(a, m), a.flag(m.keep); return true;
     case Type::set_rset: object(a, m), rset(a, m); return true;
     case Type::rset_set: object(a, m), version(a, m), rset(a, m); return true;

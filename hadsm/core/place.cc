@@ -142,15 +142,22 @@ bool Engine::initialised(const Key& key) const {
     return c && (c->bits[bit / 64] >> (bit % 64) & 1);
 }
 
-bool Engine::set_initialised(const Key& key, const krg_dsm_policy& policy) {
+/// Something of the chunk of @key is about to be written.
+Chunk* Engine::set_written(const Key& key, const krg_dsm_policy& policy) {
     Chunk* c = chunk(key, policy);
-    if (!c) return false;
-    const u64 bit = key.index & ((1u << KRG_DSM_CHUNK_SHIFT) - 1);
+    if (!c) return nullptr;
     // Nothing of the chunk had been written, or this node would know: what came before is complete, and who keeps the bits
     // hears of all that follows.
     if (!c->written && knows_chunks_) c->complete = keeps_bits(key, policy, cfg_.self) ? epoch_ + 1 : epoch_;
-    c->bits[bit / 64] |= 1ull << (bit % 64);
     c->written = true;
+    return c;
+}
+
+bool Engine::set_initialised(const Key& key, const krg_dsm_policy& policy) {
+    Chunk* c = set_written(key, policy);
+    if (!c) return false;
+    const u64 bit = key.index & ((1u << KRG_DSM_CHUNK_SHIFT) - 1);
+    c->bits[bit / 64] |= 1ull << (bit % 64);
     return true;
 }
 

@@ -239,16 +239,12 @@ void Engine::on_report_end(NodeId from, const Message& m) {
             reset(from, KRG_DSM_R_MEMORY);
             return;
         }
+        if (!p->reported) reports_++;
         p->reported = true;
         p->served = m.version.epoch;
         p->knows = m.keep;
     }
-    bool all = self_reported_;
-    for (u32 i = 0; i < members_ && all; i++) {
-        if (member_[i].node == cfg_.self) continue;
-        const Peer* p = peers_.find(Key{0, member_[i].node});
-        all = p && p->reported;
-    }
+    const bool all = self_reported_ && reports_ + 1 == members_;
     if (!all && !KRG_DSM_MUTANT(ReportsTooEarly)) return;
     if (rebuild_short_) {
         // Some of it could not be kept: everything once more, when there may be memory.

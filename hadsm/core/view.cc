@@ -77,6 +77,7 @@ void Engine::stop_epoch(u64 old_epoch) {
     reporting_ = Reporting::none;
     while (Obj* o = report_.first()) report_.remove(o->report);
     self_reported_ = false;
+    reports_ = 0;
     rebuild_short_ = false;
     resolve_at_ = report_again_at_ = never;
     push_chunk_ = nullptr;

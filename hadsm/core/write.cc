@@ -282,14 +282,14 @@ void Engine::need_repair(Entry& e) {
     ready_entries_.push(e.ready, &e);
 }
 
-/// An object of this chunk is about to be written for the first time. Not before all have reported: only so can the next
+/// An object of this chunk (keep: a durable one) is about to be written for the first time. Not before all have reported: only so can the next
 /// rebuild tell in which epochs anything may have been written.
 void Engine::on_init(NodeId from, const Message& m) {
     if (!home_serving_) {
         come_early(from, m);
         return;
     }
-    if (!set_initialised(m.key, m.policy)) {
+    if (!(m.keep ? set_written(m.key, m.policy) != nullptr : set_initialised(m.key, m.policy))) {
         reset(from, KRG_DSM_R_MEMORY);
         return;
     }
