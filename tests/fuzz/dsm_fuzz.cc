@@ -5,6 +5,7 @@
 // has access to, but it must not make the engine read or write out of bounds (the sanitizers watch), install a page twice,
 // name a page that is not in the cache, or lose or give back twice a page of the edge.
 #include "hadsm/core/dsm.h"
+#include "tests/fuzz/input.hh"
 
 #include <cstdint>
 #include <cstdlib>
@@ -16,32 +17,8 @@
 
 namespace {
 
-void require(bool fact) {
-    if (!fact) std::abort();
-}
-
-class Input {
-public:
-    Input(const uint8_t* data, size_t size) : at_(data), left_(size) {}
-    bool empty() const { return left_ == 0; }
-    uint8_t byte() {
-        if (left_ == 0) return 0;
-        --left_;
-        return *at_++;
-    }
-    std::vector<uint8_t> bytes() {
-        size_t n = byte();
-        n = n < left_ ? n : left_;
-        std::vector<uint8_t> out(at_, at_ + n);
-        at_ += n;
-        left_ -= n;
-        return out;
-    }
-
-private:
-    const uint8_t* at_;
-    size_t left_;
-};
+using krg::fuzz::Input;
+using krg::fuzz::require;
 
 struct Name {
     uint64_t container, index;
@@ -239,7 +216,7 @@ void play(Input& in) {
         case 0:
         case 1:
         case 2:
-        case 3: edge.message(which & 1 ? 2 : 3, in.bytes(), what & 64); break;
+        case 3: edge.message(which & 1 ? 2 : 3, in.bytes(in.byte()), what & 64); break;
         case 4: edge.ask(object(which), which & 64 ? KRG_DSM_WRITE : KRG_DSM_READ); break;
         case 5:
         case 6: edge.answer(); break;

@@ -7,6 +7,7 @@
 //
 // Nothing may make the engine read or write out of bounds (the sanitizers watch), lose an action, name a node that cannot
 // exist, or go back to an earlier epoch. A member that lies can do much (a cluster key is trusted), but not that.
+#include "tests/fuzz/input.hh"
 #include "tests/fuzz/membership_scene.hh"
 
 #include <array>
@@ -16,10 +17,6 @@
 namespace {
 
 using namespace krg::fuzz;
-
-void require(bool fact) {
-    if (!fact) std::abort();
-}
 
 struct Start {
     std::unique_ptr<World> world;
@@ -37,30 +34,6 @@ const std::array<Start, static_cast<size_t>(Scene::count)>& starts() {
     }();
     return all;
 }
-
-class Input {
-public:
-    Input(const uint8_t* data, size_t size) : at_(data), left_(size) {}
-    bool empty() const { return left_ == 0; }
-    uint8_t byte() {
-        if (left_ == 0) return 0;
-        --left_;
-        return *at_++;
-    }
-    /// Copied, so that a read behind the end is seen.
-    Bytes bytes() {
-        size_t n = byte() | byte() << 8;
-        n = n < left_ ? n : left_;
-        Bytes out(at_, at_ + n);
-        at_ += n;
-        left_ -= n;
-        return out;
-    }
-
-private:
-    const uint8_t* at_;
-    size_t left_;
-};
 
 struct Watcher {
     uint64_t epoch = 0;
@@ -107,7 +80,7 @@ void one_step(krg_mbr* engine, Input& in, u64& now, Watcher& watcher) {
     ev.incarnation = ev.node == KRG_MBR_WITNESS ? 0 : Node::incarnation(ev.node) + (op >> 7);
     Bytes data;
     if (ev.type == KRG_MBR_EV_MSG) {
-        data = in.bytes();
+        data = in.bytes<Bytes>(in.word());
         ev.data = data.data();
         ev.len = static_cast<u32>(data.size());
     } else if (ev.type == KRG_MBR_EV_PREPARED || ev.type == KRG_MBR_EV_DRAINED) {

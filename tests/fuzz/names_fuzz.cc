@@ -6,6 +6,7 @@
 // must come to an end, must ask for all pages before it changes one, must not change what it was lent for reading, must
 // change nothing when it fails, and must leave a well-formed page well-formed.
 #include "hadsm/names/names.h"
+#include "tests/fuzz/input.hh"
 
 #include <cstdint>
 #include <cstdlib>
@@ -17,38 +18,11 @@
 
 namespace {
 
-void require(bool fact) {
-    if (!fact) std::abort();
-}
+using krg::fuzz::Input;
+using krg::fuzz::require;
 
 constexpr u64 root = KRG_NAMES_ROOT;
 constexpr u32 type_dir = 0040000, type_file = 0100000, type_link = 0120000;
-
-class Input {
-public:
-    Input(const uint8_t* data, size_t size) : at_(data), left_(size) {}
-    bool empty() const { return left_ == 0; }
-    uint8_t byte() {
-        if (left_ == 0) return 0;
-        --left_;
-        return *at_++;
-    }
-    u32 word() {
-        const u32 low = byte();
-        return low | static_cast<u32>(byte()) << 8;
-    }
-    std::string bytes(size_t n) {
-        n = n < left_ ? n : left_;
-        std::string out(reinterpret_cast<const char*>(at_), n);
-        at_ += n;
-        left_ -= n;
-        return out;
-    }
-
-private:
-    const uint8_t* at_;
-    size_t left_;
-};
 
 struct alignas(8) Page {
     u8 bytes[KRG_NAMES_PAGE] = {};
@@ -227,7 +201,7 @@ void play(Input& in) {
             const Where there = world.disk.nth(in.byte());
             const Where where = what < 240 ? there : Where{what & 1 ? there.first : what & 3, in.word()};
             const u32 at = in.word() % KRG_NAMES_PAGE, length = what < 230 ? in.byte() : in.word();
-            const std::string bytes = in.bytes(length);
+            const std::string bytes = in.bytes<std::string>(length);
             const size_t n = bytes.size() < KRG_NAMES_PAGE - at ? bytes.size() : KRG_NAMES_PAGE - at;
             std::memcpy(world.disk.page(where).bytes + at, bytes.data(), n);
             continue;
