@@ -63,6 +63,9 @@ void Checker::crash(NodeId node, u32 frozen) {
         // What nobody but the dead node has seen may be there or not.
         if (o.line.size() > 1) o.open = true;
         if (!o.promise.durable) o.undo = o.undo || (frozen >> i & 1) != 0;
+        for (NodeId other = 1; other <= nodes_; other++)
+            if (const Copy& c = copy_[other][i]; other != node && node_[other].alive && c.state == KRG_DSM_F)
+                o.frozen.insert(o.frozen.end(), c.kept.begin(), c.kept.end());
         o.judge = true;
     }
     n.alive = false;
@@ -269,7 +272,10 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
 
 void Checker::calm() {
     if (crashes_since_calm_ != 0)
-        for (Object& o : object_) o.judge = true;
+        for (Object& o : object_) {
+            o.judge = true;
+            o.frozen.clear();
+        }
     crashes_since_calm_ = 0;
     able_low_ = able_;
 }
@@ -293,6 +299,21 @@ void Checker::start_over(bool known) {
 /// Everybody who knew what of its chunk was ever written may have died between two quiet moments.
 bool Checker::keepers_gone(const Object& o) const {
     return crashes_since_calm_ >= std::min(std::max<u32>(2, o.promise.replicas), able_low_);
+}
+
+/// More nodes died at once than its class survives, and of an object that all of them took with them the copy comes back that
+/// the writer before the last still kept frozen: nobody but the dead had seen what came after it.
+bool Checker::goes_back(unsigned object, Value v) {
+    Object& o = object_[object];
+    if (!o.promise.durable || o.lost || std::find(o.frozen.begin(), o.frozen.end(), v) == o.frozen.end() || !died_out(o, 0))
+        return false;
+    gone_back_++;
+    o.line.assign(1, v);
+    o.graves.clear();
+    o.open = false;
+    o.need = 0;
+    o.level = target(o);
+    return true;
 }
 
 /// A page that is not in the line: what went wrong?
@@ -320,6 +341,8 @@ void Checker::page(NodeId node, unsigned object, const Page& page) {
     if (o.lost) {
         fail("silent-loss",
              fmt::format("node {} sees {} in object {} after -EIO was answered for it", node, name_of(page.value), object));
+    } else if (at < 0 && goes_back(object, page.value)) {
+        o.judge = true;
     } else if (at < 0) {
         strange(node, object, page.value);
     } else if (o.open) {

@@ -84,6 +84,8 @@ public:
     [[nodiscard]] bool undetermined(unsigned object) const { return object_[object].open; }
     [[nodiscard]] bool lost(unsigned object) const { return object_[object].lost; }
     [[nodiscard]] u64 bits_lost() const { return bits_lost_; }
+    /// Objects whose k copies all died at once, and of which an older one that was still kept frozen came back.
+    [[nodiscard]] u64 gone_back() const { return gone_back_; }
     void hash(RunHash& h) const;
 
 private:
@@ -101,6 +103,7 @@ private:
         bool spread = false;        ///< a page of it was outside its writer
         u32 level = 0;              ///< copies that new values must have
         u32 need = 0;               ///< copies that the floor must have now
+        std::vector<Value> frozen;  ///< values handed over, and still kept by their senders, at crashes since the last repair
         std::vector<Value> graves;  ///< newest value of each copy that died since the last repair
         bool judge = true;
         u32 holing = 0;      ///< holes under way
@@ -144,6 +147,7 @@ private:
     [[nodiscard]] bool keepers_gone(const Object& o) const;
     [[nodiscard]] bool chunk_written(u64 chunk) const;
     void holed(unsigned object);
+    [[nodiscard]] bool goes_back(unsigned object, Value v);
     void strange(NodeId node, unsigned object, Value v);
     void judge_sharing(unsigned object);
     void judge_copies(unsigned object);
@@ -156,7 +160,7 @@ private:
     std::vector<Dead> dead_;
     u32 able_ = 1, able_low_ = 1;
     u32 crashes_since_calm_ = 0;
-    u64 bits_lost_ = 0;
+    u64 bits_lost_ = 0, gone_back_ = 0;
     u32 spare_ = 0;
     Broken broken_;
 };

@@ -10,6 +10,7 @@
 
 #include "tests/sim/dsm/exhaustive.hh"
 #include "tests/sim/dsm/loop.hh"
+#include "tests/sim/dsm/scale.hh"
 #include "tests/sim/dsm/suite.hh"
 #include "tests/sim/run/corpus.hh"
 
@@ -186,6 +187,9 @@ int command_line(int argc, char** argv) {
     auto* exhaustive = app.add_subcommand("exhaustive", "every order of events in small worlds");
     ExhaustiveOptions small;
     add_options(*exhaustive, small);
+    auto* scale = app.add_subcommand("scale", "messages, bytes and memory from 16 nodes to thousands");
+    ScaleOptions sizes;
+    add_options(*scale, sizes);
     app.footer("exit status: 0 done, 1 a safety rule was broken, 2 usage, 3 a liveness rule was broken, 4 crash or hang,\n"
                "5 one seed gave two different runs; krg-sim mutants dsm: 6 a mutant survived");
     try {
@@ -197,6 +201,7 @@ int command_line(int argc, char** argv) {
         return exit_usage;
     }
     if (exhaustive->parsed()) return explore(small);
+    if (scale->parsed()) return measure(sizes);
     if (cli.seeds == 0 && app.count("--seed") == 0) {
         fmt::print(stderr, "krg-sim dsm: say --seeds N or --seed N (--help for more)\n");
         return exit_usage;

@@ -62,23 +62,11 @@ OneRun one(u64 seed, bool twice, Trace* trace) {
     Fabric fabric(setup, mean_us, trace != nullptr);
     options.tenant = &fabric;
     const RunResult r = run(options);
-    OneRun row;
-    if (r.violation) {
-        row.failed = true;
-        row.rule = r.violation->rule;
-        row.text = fmt::format("at {}.{:06} s, node {}: {}", r.violation->at / second, r.violation->at % second,
-                               r.violation->node, r.violation->text);
-    } else if (twice) {
+    OneRun row = verdict(ending_of(r), twice, [&] {
         Fabric again(setup, mean_us, false);
         options.tenant = &again;
-        const RunResult second_run = run(options);
-        if (second_run.hash != r.hash || second_run.events != r.events) {
-            row.failed = true;
-            row.rule = "determinism";
-            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", r.hash, r.events,
-                                   second_run.hash, second_run.events);
-        }
-    }
+        return ending_of(run(options));
+    });
     row.value[c_runs] = 1;
     row.value[c_twice] = twice ? 1 : 0;
     row.value[c_nodes] = setup.nodes;

@@ -55,6 +55,8 @@ constexpr Field faults[] = {
 constexpr unsigned c_runs = 0, c_twice = 1, c_nodes = 2, c_virtual = 3, c_first = 4;
 static_assert(c_first + std::size(fields) + std::size(faults) <= batch_counters);
 
+Ending ending_of(const RunOutcome& out) { return {out.broken.rule, out.broken.text, out.hash, out.counts.events}; }
+
 }  // namespace
 
 u32 overlook = 0;
@@ -68,20 +70,7 @@ Setup setup_for(u64 seed) {
 OneRun one_run(u64 seed, bool twice) {
     const Setup setup = setup_for(seed);
     const RunOutcome out = run_seed(setup);
-    OneRun row;
-    if (out.broken) {
-        row.failed = true;
-        row.rule = out.broken.rule;
-        row.text = out.broken.text;
-    } else if (twice) {
-        const RunOutcome again = run_seed(setup);
-        if (again.hash != out.hash || again.counts.events != out.counts.events) {
-            row.failed = true;
-            row.rule = "determinism";
-            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", out.hash, out.counts.events,
-                                   again.hash, again.counts.events);
-        }
-    }
+    OneRun row = verdict(ending_of(out), twice, [&setup] { return ending_of(run_seed(setup)); });
     row.value[c_runs] = 1;
     row.value[c_twice] = twice ? 1 : 0;
     row.value[c_nodes] = setup.nodes;

@@ -53,23 +53,20 @@ RunOptions options_for(u64 seed, const Setup& setup) {
     return options;
 }
 
+Ending ending_of(const RunResult& result) {
+    Ending end;
+    end.hash = result.hash;
+    end.events = result.events;
+    if (!result.violation) return end;
+    const Violation& v = *result.violation;
+    end.rule = v.rule;
+    end.text = fmt::format("at {}.{:06} s, node {}: {}", v.at / second, v.at % second, v.node, v.text);
+    return end;
+}
+
 OneRun one_run(const RunOptions& options, bool twice) {
     const RunResult r = run(options);
-    OneRun row;
-    if (r.violation) {
-        row.failed = true;
-        row.rule = r.violation->rule;
-        row.text = fmt::format("at {}.{:06} s, node {}: {}", r.violation->at / second, r.violation->at % second,
-                               r.violation->node, r.violation->text);
-    } else if (twice) {
-        const RunResult again = run(options);
-        if (again.hash != r.hash || again.events != r.events) {
-            row.failed = true;
-            row.rule = "determinism";
-            row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", r.hash, r.events,
-                                   again.hash, again.events);
-        }
-    }
+    OneRun row = verdict(ending_of(r), twice, [&options] { return ending_of(run(options)); });
     row.value[c_runs] = 1;
     row.value[c_nodes] = options.knobs.nodes;
     row.value[c_virtual_ms] = r.virtual_time / ms;

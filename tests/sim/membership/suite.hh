@@ -22,6 +22,7 @@ struct Setup {
 };
 
 [[nodiscard]] RunOptions options_for(u64 seed, const Setup& setup);
+[[nodiscard]] Ending ending_of(const RunResult& result);
 /// One run as a row of numbers. @p twice: run it again and compare.
 [[nodiscard]] OneRun one_run(const RunOptions& options, bool twice);
 /// The one line that ends a batch.

@@ -173,6 +173,21 @@ std::vector<BatchFailure> run_batch(const BatchOptions& options, const std::func
     return failures;
 }
 
+OneRun verdict(const Ending& first, bool twice, const std::function<Ending()>& again) {
+    OneRun row;
+    row.failed = !first.rule.empty();
+    row.rule = first.rule;
+    row.text = first.text;
+    if (row.failed || !twice) return row;
+    const Ending other = again();
+    if (other.hash == first.hash && other.events == first.events) return row;
+    row.failed = true;
+    row.rule = "determinism";
+    row.text = fmt::format("one seed, two runs: {:016x} after {} events, {:016x} after {}", first.hash, first.events,
+                           other.hash, other.events);
+    return row;
+}
+
 OneRun run_guarded(unsigned seconds, const std::function<OneRun()>& body) {
     struct Answer {
         bool failed;

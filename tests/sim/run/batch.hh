@@ -41,6 +41,15 @@ struct OneRun {
     u64 value[batch_counters] = {};
 };
 
+/// How a run ended: the rule that was broken, or none, and what two runs of one seed must have in common.
+struct Ending {
+    std::string rule, text;
+    u64 hash = 0, events = 0;
+};
+
+/// The verdict on a run that ended as @p first; with @p again the same seed runs once more, and must end the same.
+[[nodiscard]] OneRun verdict(const Ending& first, bool twice, const std::function<Ending()>& again);
+
 /// Runs @p one for every seed. Returns failures in order of seed; @p totals is filled.
 [[nodiscard]] std::vector<BatchFailure> run_batch(const BatchOptions& options, const std::function<OneRun(u64 seed)>& one,
                                                   BatchTotals& totals);
