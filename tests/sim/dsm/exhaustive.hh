@@ -15,7 +15,7 @@ namespace krg::sim::dsm {
 
 struct ExhaustiveOptions {
     u64 max_states = 20000000;  ///< of one world
-    u64 seconds = 100;          ///< of real time for all worlds
+    u64 seconds = 100;          ///< of the processor for all worlds
     std::string only;           ///< the name of one world
     u32 overlook = 0;
     bool list = false;
@@ -23,7 +23,7 @@ struct ExhaustiveOptions {
 
 void add_options(CLI::App& app, ExhaustiveOptions& options);
 [[nodiscard]] std::vector<std::string> small_worlds();
-/// What is broken in the world @p name, as far as it can be seen in so many seconds of real time.
+/// What is broken in the world @p name, as far as it can be seen in so many seconds of the processor.
 [[nodiscard]] Broken explore_quietly(const std::string& name, u64 max_seconds);
 /// Explores and prints counts. Returns the exit status: 0 only if everything within the bounds was seen and is right.
 [[nodiscard]] int explore(const ExhaustiveOptions& options);
