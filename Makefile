@@ -95,9 +95,10 @@ sim: host
 sim-soak: host
 	@tests/sim/soak $(host-build)
 
-## sim-mutants: the simulator must catch every seeded bug of the engine
+## sim-mutants: the simulator must catch every seeded bug of both engines
 sim-mutants: host
 	@$(host-build)/bin/krg-sim-mutants
+	@$(host-build)/bin/krg-sim-mutants dsm
 
 ## fuzz: libFuzzer on every target (TIME=seconds each, default 60)
 fuzz: fuzz-build
