@@ -105,11 +105,10 @@ void prepare_nfs(const Cluster& cluster) {
                     "echo Y >/proc/fs/nfsd/v4_end_grace",
                     nfs_server);
     must(cluster.shell(2, server, 90), "the NFS server on node 2");
-    must(cluster.shell(1,
-                       fmt::format("mkdir -p {1} {0} && mount -t nfs4 -o vers=4.2,proto=tcp 10.77.0.2:/ {0}", nfs_client,
-                                   nfs_server),
-                       90),
+    must(cluster.shell(1, fmt::format("mkdir -p {0} && mount -t nfs4 -o vers=4.2,proto=tcp 10.77.0.2:/ {0}", nfs_client), 90),
          "the NFS client on node 1");
+    // Every node opens a file of that name, its own.
+    for (int node : nodes_of(cluster)) must(cluster.shell(node, fmt::format("mkdir -p {}", nfs_server)), "mkdir");
 }
 
 bool nfs_installed() { return std::filesystem::exists("/usr/sbin/rpc.nfsd") && std::filesystem::exists("/sbin/mount.nfs4"); }
