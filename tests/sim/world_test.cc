@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <unistd.h>
 
 #include "tests/sim/run/batch.hh"
 #include "tests/sim/run/knobs.hh"
@@ -234,7 +233,8 @@ TEST(Batch, a_crash_and_a_hang_name_their_seed) {
         options,
         [](u64 seed) {
             if (seed == 2) std::_Exit(99);
-            while (seed == 3) usleep(1000);  // NOLINT(bugprone-infinite-loop): a hang is what is tested
+            const volatile bool hangs = seed == 3;
+            while (hangs) {}
             OneRun row;
             row.value[0] = 1;
             return row;
@@ -246,4 +246,20 @@ TEST(Batch, a_crash_and_a_hang_name_their_seed) {
     EXPECT_EQ(failures[1].seed, 3U);
     EXPECT_EQ(failures[1].rule, "hang");
     EXPECT_EQ(totals.sum[0], 2U);
+}
+
+TEST(Batch, one_seed_must_end_the_same_twice) {
+    const Ending first{"", "", 7, 100};
+    unsigned runs = 0;
+    const auto same = [&] { return runs++, first; };
+    EXPECT_FALSE(verdict(first, false, same).failed);
+    EXPECT_EQ(runs, 0U);
+    EXPECT_FALSE(verdict(first, true, same).failed);
+    EXPECT_EQ(runs, 1U);
+    EXPECT_EQ(verdict(first, true, [] { return Ending{"", "", 8, 100}; }).rule, "determinism");
+    EXPECT_EQ(verdict(first, true, [] { return Ending{"", "", 7, 101}; }).rule, "determinism");
+    const OneRun broken = verdict({"safety", "text", 7, 100}, true, same);
+    EXPECT_TRUE(broken.failed);
+    EXPECT_EQ(broken.rule, "safety");
+    EXPECT_EQ(runs, 1U) << "what is broken is not run again";
 }

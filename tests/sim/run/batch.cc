@@ -85,8 +85,10 @@ void report(Shared& shared, u64 seed, const std::string& rule, const std::string
     shared.failure[slot].text.set(text);
 }
 
-/// Time of the processor, not of the clock: a busy machine is no hang.
+/// Time of the processor, not of the clock: a busy machine is no hang. A run that sleeps ends by the clock, much later.
 void limit(unsigned seconds) {
+    constexpr unsigned patience = 30;
+    alarm(patience * seconds);
     itimerval timer{};
     timer.it_value.tv_sec = static_cast<time_t>(seconds);
     setitimer(ITIMER_PROF, &timer, nullptr);
@@ -110,7 +112,7 @@ void limit(unsigned seconds) {
 }
 
 std::string death(int status) {
-    if (WIFSIGNALED(status)) return WTERMSIG(status) == SIGPROF ? "hang" : "crash";
+    if (WIFSIGNALED(status)) return WTERMSIG(status) == SIGPROF || WTERMSIG(status) == SIGALRM ? "hang" : "crash";
     return "crash";
 }
 
