@@ -169,7 +169,7 @@ void take_rows(const Cluster& cluster, const std::vector<MemoryRow>& rows, Resul
                             row.lower_is_better, spread(one.at("value")), spread(one.at("baseline"))});
 }
 
-void measure_group(const Options& options, const char* name, int nodes, std::vector<MemoryRow> rows, bool with_nfs,
+void measure_group(const Options& options, const char* name, int nodes, const std::vector<MemoryRow>& rows, bool with_nfs,
                    Result& result) {
     if (rows.empty()) return;
     Cluster cluster(cluster_options(options, name, nodes));
