@@ -324,13 +324,19 @@ static void timer_set(struct hadsm_domain *d, u64 deadline_us)
 
 void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev)
 {
+	struct krg_dsm_event room;
+
 	lockdep_assert_held(&d->lock);
 	if (!d->engine)
 		return;
 	hadsm_trace_check(d);
-	krg_dsm_step(d->engine, now_us(), ev);
-	while (krg_dsm_next_action(d->engine, &d->act))
-		carry_out(d, &d->act);
+	do {
+		if (ev)
+			krg_dsm_step(d->engine, now_us(), ev);
+		while (krg_dsm_next_action(d->engine, &d->act))
+			carry_out(d, &d->act);
+		ev = &room;
+	} while (hadsm_room_count(d, &room));
 	if (!d->corked || (d->hurry && !d->held))
 		hadsm_packet_flush(d);
 	timer_set(d, krg_dsm_deadline(d->engine));

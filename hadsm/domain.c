@@ -250,6 +250,7 @@ static void domain_stop_engine(struct hadsm_domain *d)
 {
 	struct hadsm_waiter *w, *next;
 	struct krg_dsm_action act;
+	struct krg_dsm_event ev;	/* nobody is left to be told */
 
 	mutex_lock(&d->lock);
 	WRITE_ONCE(d->dead, true);
@@ -259,6 +260,7 @@ static void domain_stop_engine(struct hadsm_domain *d)
 			put_page(hadsm_page(act.handle));
 	krg_dsm_delete(d->engine);
 	d->engine = NULL;
+	hadsm_room_count(d, &ev);
 	hadsm_edge_drop(d);
 	hadsm_letters_drop(d);
 	hadsm_spares_trim(d);
@@ -412,7 +414,7 @@ struct hadsm_store *hadsm_store_next(struct hadsm_domain *d, unsigned long *at)
 
 void hadsm_stores_trim(struct hadsm_domain *d)
 {
-	unsigned long at = 1UL << 32;	/* below are records */
+	unsigned long at = HADSM_CONTAINER_FILES;
 	struct hadsm_store *s;
 
 	while ((s = hadsm_store_next(d, &at))) {

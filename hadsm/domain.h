@@ -7,8 +7,9 @@
  * Files: domain.c (life of domains, stores, and the timer), action.c (what the engine wants
  * done), edge.c (the part of it that touches page tables, in a worker), net.c
  * (messages), page.c (what a fault, read or write waits for), ahead.c (what they will want
- * next), file.c and super.c (the file system), view.c (membership), stats.c (what is counted),
- * query.c (what other nodes know), trace.c (tracepoints), main.c.
+ * next), room.c (the quota of this node), evict.c (making room), file.c and super.c (the file
+ * system), view.c (membership), stats.c (what is counted), query.c (what other nodes know),
+ * trace.c (tracepoints), main.c.
  *
  * Locks, outer to inner:
  *	hadsm_domains_mutex	the list of domains, and telling all of them of a view; inside
@@ -140,6 +141,8 @@ struct hadsm_domain {
 	bool draining, drained;
 	bool traced;			/* the engine reports its steps */
 	u64 refused, resets;
+	u64 pages;			/* that count as used by it */
+	int room;			/* of this node, as the engine was told: enum krg_dsm_room */
 	struct hadsm_counts __percpu *counts;	/* any context that may be preempted */
 
 	/* Written under the lock; read without it, under a folio lock or before waiting. */
@@ -150,11 +153,17 @@ struct hadsm_domain {
 	atomic_t lock_changes;		/* of the records of file locks, as far as known here */
 	wait_queue_head_t lock_wait;	/* for a change of that, or dead */
 
+	unsigned long evict_container;	/* where evict.c, its only user, goes on */
+	pgoff_t evict_index;
+
 	struct xarray stores;		/* hadsm_store by container */
 	struct hrtimer timer;
 	struct work_struct tick_work, edge_work;
 	struct delayed_work letter_work, pin_work;
 };
+
+/* Containers below this number are records (names/names.h). */
+#define HADSM_CONTAINER_FILES	(1ULL << 32)
 
 /* A container: an inode of our own whose page cache holds the copies that are mapped here. */
 struct hadsm_store {
@@ -231,7 +240,7 @@ void hadsm_store_forget(struct hadsm_store *s);
 void hadsm_store_unmap(struct hadsm_store *s);
 
 /* action.c */
-/** Feeds the engine and carries out what follows. Under domain.lock; NULL: only sets the timer. */
+/** Feeds the engine and carries out what follows. Under domain.lock; NULL: only what it owes or was not told yet. */
 void hadsm_step(struct hadsm_domain *d, const struct krg_dsm_event *ev);
 /** Puts a granted page into the page cache. -ENOMEM: it has to be tried again by the worker. */
 int hadsm_grant(struct hadsm_domain *d, struct hadsm_waiter *w, gfp_t gfp);
@@ -242,6 +251,38 @@ void hadsm_waiter_release(struct kref *ref);
 void hadsm_pins_flush(struct hadsm_domain *d, bool all);
 /** INSTALLED for @w. Under domain.lock. */
 void hadsm_installed(struct hadsm_domain *d, struct hadsm_waiter *w);
+
+/* room.c */
+/** Pages this node may keep, and keeps, of all domains. */
+unsigned long hadsm_room_quota(void);
+unsigned long hadsm_room_used(void);
+/** So many pages should go (negative: none); and is it time to begin with that? */
+long hadsm_room_excess(void);
+bool hadsm_room_short(void);
+/** The quota or what is used of it is another: whoever has to know is told. Any context that may take a spinlock. */
+void hadsm_room_changed(void);
+/** There is enough for what nobody has asked for yet. */
+bool hadsm_room_plenty(void);
+/** Counts what the engine of @d has now. True: it has to be told *@ev. Under domain.lock. */
+bool hadsm_room_count(struct hadsm_domain *d, struct krg_dsm_event *ev);
+/** Until when who begins to wait now waits for room, in jiffies. */
+unsigned long hadsm_room_deadline(void);
+/** Waits until one more page may be asked for; @reserve: of those that help to free others. -ENOSPC, -EINTR. */
+int hadsm_room_wait(bool reserve, unsigned long deadline);
+/** Other nodes had no room: 0 after a moment, try again; -ENOSPC: it is late; -EINTR. */
+int hadsm_room_retry(unsigned long deadline);
+struct seq_file;
+void hadsm_room_show(struct seq_file *m);
+
+/* evict.c */
+int hadsm_evict_init(void);
+void hadsm_evict_exit(void);
+/** Room is wanted. Never sleeps. */
+void hadsm_evict_soon(void);
+/** The engines of all domains learn how much room there is. Never sleeps. */
+void hadsm_evict_tell(void);
+/** The page leaves to make room, and somebody uses it: it stays. Under its lock, with a reference of the caller. */
+bool hadsm_evict_busy(struct hadsm_store *s, struct folio *folio);
 
 /* edge.c */
 /** Carries out a DOWNGRADE or INVALIDATE at once and fills in @done; false: it has to wait its turn, or for the page. */
@@ -291,9 +332,12 @@ struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode);
 struct folio *hadsm_page_get(struct hadsm_store *s, pgoff_t index, u16 mode);
 /** ... for a read of it and @more pages behind it, through @file: what is probably read next comes as well. */
 struct folio *hadsm_page_read(struct file *file, struct hadsm_store *s, pgoff_t index, pgoff_t more);
+/** A waiter for a page of @s, or (NULL) for what has an end but no page; NULL: no memory. */
+struct hadsm_waiter *hadsm_waiter_new(struct hadsm_store *s, pgoff_t index, u16 mode);
 /**
  * Has the page come here with access in @mode, and stay for a moment: until hadsm_page_used(), or 20 ms. Whoever wants it
- * still has to take its lock and look. Sleeps, killable. -EIO, -ENOMEM, -EBUSY, -EINTR.
+ * still has to take its lock and look. Sleeps, killable. -EIO, -ENOMEM, -EBUSY, -EINTR, -ENOSPC: no room here, or for its
+ * copies on other nodes.
  */
 int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode);
 void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode);

@@ -58,7 +58,7 @@ static void page_downgrade(struct folio *folio)
 /* -EBUSY: it is pinned, and stays as it is. */
 static int page_take(struct hadsm_store *s, struct folio *folio, u64 *handle)
 {
-	if (folio_maybe_dma_pinned(folio))
+	if (folio_maybe_dma_pinned(folio) || hadsm_evict_busy(s, folio))
 		return -EBUSY;
 	folio_clear_checked(folio);
 	folio_clear_readahead(folio);

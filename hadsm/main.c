@@ -55,9 +55,12 @@ static int __init hadsm_init(void)
 	err = hadsm_domains_init();
 	if (err)
 		goto inodes_exit;
-	err = hadsm_view_init();
+	err = hadsm_evict_init();
 	if (err)
 		goto domains_exit;
+	err = hadsm_view_init();
+	if (err)
+		goto evict_exit;
 	err = hadsm_net_init();
 	if (err)
 		goto view_exit;
@@ -81,6 +84,8 @@ net_exit:
 	hadsm_net_exit();
 view_exit:
 	hadsm_view_exit();
+evict_exit:
+	hadsm_evict_exit();
 domains_exit:
 	hadsm_domains_exit();
 inodes_exit:
@@ -99,6 +104,7 @@ static void __exit hadsm_exit(void)
 	hadsm_stats_exit();
 	hadsm_net_exit();
 	hadsm_view_exit();
+	hadsm_evict_exit();
 	hadsm_domains_exit();
 	hadsm_futex_exit();
 	destroy_workqueue(hadsm_lock_wq);

@@ -232,11 +232,16 @@ void hadsm_letters_drop(struct hadsm_domain *d)
 
 /* ---- receiving ---- */
 
-/* A copy of the page that came: the receive buffer is the connection's. Under domain.lock. */
+/*
+ * A copy of the page that came: the receive buffer is the connection's. A little reclaim, which waits for no disk and no
+ * other node, comes before the connection is given up: that costs everybody a new epoch. Under domain.lock.
+ */
 static struct page *net_receive_page(struct hadsm_domain *d, const void *data)
 {
 	struct page *page = hadsm_spare_take(d, GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
 
+	if (!page)
+		page = alloc_page(GFP_NOIO | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN);
 	if (!page)
 		return NULL;
 	set_page_private(page, 0);

@@ -33,8 +33,11 @@ struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode)
 		return NULL;
 	/* Under the page lock: whoever ends our access first says so, then takes this lock. */
 	if (!READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead) &&
-	    (mode == KRG_DSM_READ || folio_test_checked(folio)))
+	    (mode == KRG_DSM_READ || folio_test_checked(folio))) {
+		if (!folio_test_referenced(folio))
+			folio_set_referenced(folio);	/* for evict.c */
 		return folio;
+	}
 	folio_unlock(folio);
 	folio_put(folio);
 	return NULL;
@@ -42,7 +45,7 @@ struct folio *hadsm_page_lock(struct hadsm_store *s, pgoff_t index, u16 mode)
 
 /* ---- waiting ---- */
 
-static struct hadsm_waiter *waiter_new(struct hadsm_store *s, pgoff_t index, u16 mode)
+struct hadsm_waiter *hadsm_waiter_new(struct hadsm_store *s, pgoff_t index, u16 mode)
 {
 	struct hadsm_waiter *w = kzalloc(sizeof(*w), GFP_KERNEL);
 
@@ -96,9 +99,18 @@ static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct kr
 	return -EINTR;
 }
 
-/* Asks for the page, and for @a. On success INSTALLED is owed for *@out, which is the caller's; NULL otherwise. */
-static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a,
-			struct hadsm_waiter **out)
+static bool page_cached(struct hadsm_store *s, pgoff_t index)
+{
+	struct folio *folio = filemap_get_folio(s->inode->i_mapping, index);
+
+	if (IS_ERR_OR_NULL(folio))
+		return false;
+	folio_put(folio);
+	return true;
+}
+
+static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a,
+		    struct hadsm_waiter **out)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = mode };
 	struct hadsm_domain *d = s->domain;
@@ -106,13 +118,14 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const st
 	u64 begin = ktime_get_ns();
 	int err;
 
-	*out = NULL;
 	if (wait_event_killable(d->wait, !READ_ONCE(d->suspended) || READ_ONCE(d->dead)))
 		return -EINTR;
-	w = waiter_new(s, index, mode);
+	w = hadsm_waiter_new(s, index, mode);
 	if (!w)
 		return -ENOMEM;
 	ev.object = hadsm_object(s, index);
+	if (s->container < HADSM_CONTAINER_FILES)
+		ev.flags = KRG_DSM_F_URGENT;
 	err = waiter_wait(d, w, &ev, a);
 	if (err) {
 		kref_put(&w->ref, hadsm_waiter_release);
@@ -120,6 +133,27 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const st
 		hadsm_count_wait(d, mode, ktime_get_ns() - begin);
 		*out = w;
 	}
+	return err;
+}
+
+/*
+ * Asks for the page, when there is room for it, and for @a. On success INSTALLED is owed for *@out, which is the caller's; NULL
+ * otherwise. Without records nothing can be removed, and what is read is easily dropped again: for these there is more.
+ */
+static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a,
+			struct hadsm_waiter **out)
+{
+	bool reserve = mode == KRG_DSM_READ || s->container < HADSM_CONTAINER_FILES;
+	unsigned long deadline = hadsm_room_deadline();
+	int err;
+
+	*out = NULL;
+	do {
+		err = page_cached(s, index) ? 0 : hadsm_room_wait(reserve, deadline);
+		if (err)
+			return err;
+		err = page_ask(s, index, mode, a, out);
+	} while (err == -ENOSPC && !(err = hadsm_room_retry(deadline)));
 	return err;
 }
 
@@ -206,10 +240,12 @@ void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last)
 	struct hadsm_domain *d = s->domain;
 	unsigned int count = 0, i;
 
+	if (!hadsm_room_plenty())
+		return;
 	for (; first <= last && count < HADSM_WANT_MAX; first++) {
 		if (page_here(s, first))
 			continue;
-		w[count] = waiter_new(s, first, KRG_DSM_WRITE);
+		w[count] = hadsm_waiter_new(s, first, KRG_DSM_WRITE);
 		if (!w[count])
 			break;
 		w[count++]->abandoned = true;
@@ -235,7 +271,7 @@ void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last)
 /* What has an end but no page. */
 static int domain_wait(struct hadsm_domain *d, struct krg_dsm_event *ev)
 {
-	struct hadsm_waiter *w = waiter_new(NULL, 0, 0);
+	struct hadsm_waiter *w = hadsm_waiter_new(NULL, 0, 0);
 	int err;
 
 	if (!w)
@@ -293,7 +329,7 @@ static void pin_keep(struct hadsm_domain *d, struct hadsm_waiter *w, unsigned lo
 /* Something this task shall find when its fault comes back: an error, or (0) the wish to write. */
 static bool pin_note(struct hadsm_store *s, pgoff_t index, int error)
 {
-	struct hadsm_waiter *w = waiter_new(NULL, 0, 0);
+	struct hadsm_waiter *w = hadsm_waiter_new(NULL, 0, 0);
 
 	if (!w)
 		return false;

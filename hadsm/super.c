@@ -71,7 +71,7 @@ static void names_free(struct hadsm_names *n)
 	kvfree(n);
 }
 
-static struct hadsm_names *names_new(const struct hadsm_options *opt)
+static struct hadsm_names *names_new(struct fs_context *fc, const struct hadsm_options *opt)
 {
 	struct hadsm_names *n = kvzalloc(sizeof(*n), GFP_KERNEL);
 	struct hadsm_domain *d;
@@ -90,6 +90,9 @@ static struct hadsm_names *names_new(const struct hadsm_options *opt)
 	n->io.context = n;
 	err = hadsm_futex_watch();
 	n->watched = !err;
+	if (err)
+		errorf(fc, "hadsm: futexes cannot be watched (register_kretprobe of futex_wait: %d): a kernel with CONFIG_KPROBES, and kprobes enabled, is needed",
+		       err);
 	d = err ? ERR_PTR(err) : n->io.self ? hadsm_data_domain(n, max(opt->replicas, 2u)) :
 	    ERR_PTR(-ENOTCONN);
 	if (!IS_ERR(d)) {
@@ -114,10 +117,11 @@ static int hadsm_show_options(struct seq_file *m, struct dentry *root)
 	return 0;
 }
 
-/* Memory of this node: every node has its own, and what others have free may be used too. */
+/* The quota of this node: every node has its own, and what others have free may be used too. */
 static int hadsm_statfs(struct dentry *dentry, struct kstatfs *st)
 {
 	struct hadsm_names *n = hadsm_names(dentry->d_sb);
+	unsigned long quota = hadsm_room_quota(), taken = hadsm_room_used();
 	u64 id = n->records->id, used;
 	int err = hadsm_tx(n, krg_names_count(&n->io, n->io.self, &used));
 
@@ -125,8 +129,8 @@ static int hadsm_statfs(struct dentry *dentry, struct kstatfs *st)
 		return err;
 	st->f_type = HADSM_MAGIC;
 	st->f_bsize = PAGE_SIZE;
-	st->f_blocks = totalram_pages();
-	st->f_bfree = si_mem_available();
+	st->f_blocks = quota;
+	st->f_bfree = quota - min(quota, taken);
 	st->f_bavail = st->f_bfree;
 	st->f_files = used + st->f_bfree;
 	st->f_ffree = st->f_bfree;
@@ -201,7 +205,7 @@ static int hadsm_get_tree(struct fs_context *fc)
 
 	if (!*opt->name)
 		return invalf(fc, "hadsm: the option name= is missing");
-	opt->names = names_new(opt);
+	opt->names = names_new(fc, opt);
 	if (IS_ERR(opt->names)) {
 		err = PTR_ERR(opt->names);
 		opt->names = NULL;
@@ -228,7 +232,7 @@ static int hadsm_get_tree(struct fs_context *fc)
 	return 0;
 }
 
-enum { OPT_NAME, OPT_REPLICAS, OPT_MODE, OPT_UID, OPT_GID };
+enum { OPT_NAME, OPT_REPLICAS, OPT_MODE, OPT_UID, OPT_GID, OPT_SIZE };
 
 static const struct fs_parameter_spec hadsm_parameters[] = {
 	fsparam_string("name", OPT_NAME),
@@ -236,6 +240,7 @@ static const struct fs_parameter_spec hadsm_parameters[] = {
 	fsparam_u32oct("mode", OPT_MODE),
 	fsparam_u32("uid", OPT_UID),
 	fsparam_u32("gid", OPT_GID),
+	fsparam_string("size", OPT_SIZE),
 	{}
 };
 
@@ -266,6 +271,8 @@ static int hadsm_parse_param(struct fs_context *fc, struct fs_parameter *param)
 	case OPT_GID:
 		opt->gid = make_kgid(current_user_ns(), result.uint_32);
 		return gid_valid(opt->gid) ? 0 : invalf(fc, "hadsm: gid= is no group here");
+	case OPT_SIZE:
+		return invalf(fc, "hadsm: size= is not an option of one mount: a node keeps copies for all of them, in /sys/module/hadsm/parameters/quota_mib MiB");
 	default:
 		return which;
 	}

@@ -16,6 +16,8 @@
 #include <linux/ftrace.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
 
 /*
  * Debian's kernels zero every local variable. For arrays that are filled before
@@ -119,6 +121,45 @@ static inline int krg_remove_folio(struct address_space *mapping, struct folio *
 	return generic_error_remove_folio(mapping, folio);
 #else
 	return generic_error_remove_page(mapping, &folio->page);
+#endif
+}
+
+/* 6.7 allocates shrinkers itself. NULL: no memory. */
+static inline struct shrinker *
+krg_shrinker_new(const char *name, int seeks,
+		 unsigned long (*count)(struct shrinker *, struct shrink_control *),
+		 unsigned long (*scan)(struct shrinker *, struct shrink_control *))
+{
+	struct shrinker *shrinker;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	shrinker = shrinker_alloc(0, "%s", name);
+#else
+	shrinker = kzalloc(sizeof(*shrinker), GFP_KERNEL);
+#endif
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker->seeks = seeks;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	shrinker_register(shrinker);
+#else
+	if (register_shrinker(shrinker, "%s", name)) {
+		kfree(shrinker);
+		return NULL;
+	}
+#endif
+	return shrinker;
+}
+
+static inline void krg_shrinker_free(struct shrinker *shrinker)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	shrinker_free(shrinker);
+#else
+	unregister_shrinker(shrinker);
+	kfree(shrinker);
 #endif
 }
 

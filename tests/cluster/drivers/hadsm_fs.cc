@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
         {"shm", "the same with shm_open, mounted on /dev/shm", scenario_shm},
         {"linearize", "loads and stores of three nodes: one memory can have answered so", scenario_linearize},
         {"linearize-crash", "the same while a node dies, with two copies", scenario_linearize_crash},
+        {"evict", "more than one node may keep, more than all may keep, memory pressure", scenario_evict},
         {"crash", "two copies: names and contents outlive a node", scenario_crash},
         {"leave", "each node in turn leaves under load and comes back", scenario_leave},
         {"take-down", "unmount, leave, unload", scenario_take_down},

@@ -83,5 +83,6 @@ void scenario_shm(Test& test);
 void scenario_ahead(Test& test);
 void scenario_linearize(Test& test);
 void scenario_linearize_crash(Test& test);
+void scenario_evict(Test& test);
 
 }  // namespace krg::cluster_test
