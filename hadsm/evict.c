@@ -276,11 +276,17 @@ static unsigned long evict_window(struct hadsm_domain *d, u32 found, u32 flags)
 	u32 next = 0;
 	int i;
 
+	mutex_lock(&d->lock);
+	hadsm_cork(d, true);	/* many small messages */
+	mutex_unlock(&d->lock);
 	for (i = 0; i < EVICT_WINDOW && next < found; i++) {
 		gone += evict_slot_end(&evict_slots[i], 0);
 		if (!evict_slots[i].busy && !evict_submit(d, &evict_slots[i], &evict_found[next++], flags))
 			break;
 	}
+	mutex_lock(&d->lock);
+	hadsm_uncork(d, true);
+	mutex_unlock(&d->lock);
 	deadline = jiffies + EVICT_PATIENCE;
 	for (i = 0; i < EVICT_WINDOW; i++) {
 		unsigned long now = jiffies;
