@@ -164,6 +164,8 @@ int hadsm_grant(struct hadsm_domain *d, struct hadsm_waiter *w, gfp_t gfp)
 		/* Before anybody else can have the lock. */
 		if (w->mode == KRG_DSM_WRITE)
 			folio_set_checked(folio);
+		if (w->extra)
+			folio_set_workingset(folio);	/* for evict.c */
 		folio_unlock(folio);
 	} else if (w->mode == KRG_DSM_WRITE) {
 		folio_set_checked(folio);
@@ -180,6 +182,7 @@ static void act_grant(struct hadsm_domain *d, const struct krg_dsm_action *act)
 	w->fresh = act->fresh;
 	w->handle = act->handle;
 	w->mode = act->mode;
+	w->extra = act->spare;
 	err = hadsm_grant(d, w, GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
 	if (!err) {
 		hadsm_waiter_answer(d, w, 0);
@@ -222,6 +225,7 @@ static void act_offer(struct hadsm_domain *d, const struct krg_dsm_action *act)
 	folio = page_folio(page);
 	folio_mark_uptodate(folio);
 	if (!filemap_add_folio(s->inode->i_mapping, folio, act->object.index, gfp)) {
+		folio_set_workingset(folio);
 		if (hadsm_ahead_mark(act->object.index))
 			folio_set_readahead(folio);
 		folio_unlock(folio);

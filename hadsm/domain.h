@@ -79,6 +79,7 @@ struct hadsm_waiter {
 	const void *who;		/* the task that an error or wish is kept for; never dereferenced */
 	unsigned long expires;		/* as a pin */
 	struct page *spare;		/* for a page of zeros, or a copy */
+	bool extra;			/* another node has it, too */
 	struct hadsm_task task;		/* a GRANT that had to go to the worker */
 	u8 fresh;
 	u64 handle;

@@ -49,10 +49,13 @@ static void edge_folio_put(struct folio *folio, struct hadsm_store *s)
 	hadsm_store_put(s);
 }
 
-static void page_downgrade(struct folio *folio)
+/* @shared: so that another node can read it, too. */
+static void page_downgrade(struct folio *folio, bool shared)
 {
 	folio_clear_checked(folio);
 	folio_mkclean(folio);
+	if (shared)
+		folio_set_workingset(folio);	/* for evict.c */
 }
 
 /* -EBUSY: it is pinned, and stays as it is. */
@@ -71,14 +74,14 @@ static int page_take(struct hadsm_store *s, struct folio *folio, u64 *handle)
 	return 0;
 }
 
-static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object)
+static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object, bool shared)
 {
 	struct hadsm_store *s;
 	struct folio *folio = edge_folio(d, object, &s);
 
 	if (!folio)
 		return -EIO;
-	page_downgrade(folio);
+	page_downgrade(folio, shared);
 	edge_folio_put(folio, s);
 	return 0;
 }
@@ -123,7 +126,7 @@ bool hadsm_edge_now(struct hadsm_domain *d, u32 type, struct krg_dsm_event *done
 	}
 	/* Only under domain.lock does a page come into a store or leave it, and without a worker at work nobody else takes any. */
 	if (type == KRG_DSM_ACT_DOWNGRADE)
-		page_downgrade(folio);
+		page_downgrade(folio, true);
 	else
 		done->error = page_take(s, folio, &done->handle);
 	folio_unlock(folio);
@@ -137,7 +140,7 @@ static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_EDGE_DONE, .object = task->object };
 
 	if (task->type == KRG_DSM_ACT_DOWNGRADE)
-		ev.error = edge_downgrade(d, &task->object);
+		ev.error = edge_downgrade(d, &task->object, true);
 	else
 		ev.error = edge_invalidate(d, &task->object, &ev.handle);
 	if (ev.error == -EIO)
@@ -198,7 +201,7 @@ static void edge_snapshot(struct hadsm_domain *d)
 	hadsm_packet_flush(d);		/* this may take long */
 	mutex_unlock(&d->lock);
 	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
-		ev.error = edge_downgrade(d, &object);
+		ev.error = edge_downgrade(d, &object, false);
 	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
 		ev.error = edge_copy(d, i, &object);
 	mutex_lock(&d->lock);

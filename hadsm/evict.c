@@ -4,8 +4,8 @@
  * if they are needed. One worker for all domains, woken by the quota (room.c) and by
  * the kernel's reclaim through a shrinker, which only leaves a number and never waits.
  *
- * What goes first: pages that are only read here and that enough others have (they
- * cost a few small messages); copies kept for others, which no program here uses;
+ * What goes first: pages that are only read here and came from others, who have them
+ * still (PG_workingset; they cost a few small messages); copies kept for others, which no program here uses;
  * then whatever is cold, which has to be copied to a node that has room. The engine
  * and the home of the page decide; a refusal leaves everything as it is.
  *
@@ -123,7 +123,7 @@ static bool evict_page_cold(struct hadsm_store *s, struct folio *folio, enum evi
 	if (!folio_trylock(folio))
 		return false;
 	if (folio->mapping != mapping || folio_test_mlocked(folio) || folio_maybe_dma_pinned(folio) ||
-	    (pass == PASS_CHEAP && folio_test_checked(folio)))
+	    (pass == PASS_CHEAP && (folio_test_checked(folio) || !folio_test_workingset(folio))))
 		goto unlock;
 	if (folio_mapped(folio)) {
 		unmap_mapping_pages(mapping, folio->index, 1, false);
@@ -316,8 +316,6 @@ static unsigned long evict_domain(struct hadsm_domain *d, enum evict_pass pass, 
 	unsigned long gone = 0;
 	u64 looked = 0;
 
-	if (pass == PASS_ANY && flags)
-		return 0;	/* what is cheap of these has gone before */
 	while (gone < wanted && laps < EVICT_LAPS && bad < EVICT_BAD_WINDOWS && !READ_ONCE(d->dead)) {
 		unsigned long before = gone;
 		u32 found = pass == PASS_KEPT ? evict_scan_kept(d, &looked, &laps) :

@@ -197,7 +197,8 @@ enum krg_dsm_action_type {
 	/*
 	 * Make object accessible in mode and wake whoever asked. fresh: install handle
 	 * (0: a page of zeros) in the page cache; otherwise it is there already. token: who
-	 * asked, one GRANT for each. Send INSTALLED once the program has used it.
+	 * asked, one GRANT for each. Send INSTALLED once the program has used it. spare: another
+	 * node had a copy when this one came, so it is the first to go when there is no room.
 	 */
 	KRG_DSM_ACT_GRANT,
 	/*
@@ -246,7 +247,7 @@ struct krg_dsm_action {
 	u8 fresh;
 	u8 cached;
 	u8 lazy;		/* of SEND: nobody waits for it; it may travel with others that follow */
-	u8 zero;
+	u8 spare;
 	u16 reason;		/* enum krg_dsm_reason */
 	u16 zero2;
 	s32 error;

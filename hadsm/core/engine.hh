@@ -81,6 +81,7 @@ struct Obj {
     bool zeros = false;    // not mapped, no handle: a page of zeros
     bool initialised = false, dirty = false, in_batch = false;
     bool unused = false;  // granted to this node, not yet to a program
+    bool spare = false;   // another node had a copy when this one came
     bool recent = false;  // a copy outside of the page cache that came since cold() saw it last
     u64 handle = 0;
     Version version{};

@@ -129,6 +129,7 @@ bool Engine::grant_one(Obj& o, const Waiter& w) {
     a->action.token = w.token;
     a->action.mode = w.mode;
     a->action.fresh = !o.mapped;
+    a->action.spare = o.spare && o.state == KRG_DSM_S;
     trace_object(KRG_DSM_T_GRANT, o.op, o.key, 0, w.mode, o.version);
     if (!o.mapped) {
         a->action.handle = o.handle;
@@ -276,6 +277,7 @@ void Engine::finish_grant(Obj& o) {
             settle_staged(o, g.version);  // what the home calls ours may still wait for its decision here
         }
         o.state = mode == KRG_DSM_WRITE ? static_cast<u8>(KRG_DSM_X) : static_cast<u8>(KRG_DSM_S);
+        o.spare = g.page;
         o.version = g.version;
         if (o.counter < g.version.count) o.counter = g.version.count;
         o.rset = g.rset;
