@@ -115,6 +115,11 @@ enum krg_dsm_room {
 enum krg_dsm_flags {
 	/* REQUEST: a first write goes on though no backup has room: without it nothing could be freed. */
 	KRG_DSM_F_URGENT = 1,
+	/*
+	 * REQUEST to write: whoever asks has not said INSTALLED for a write grant of this object, and has found it void. It is granted
+	 * again from what is here, before whatever a home wants done with the object; -EBUSY if it cannot be: no such grant is left.
+	 */
+	KRG_DSM_F_AGAIN = 4,
 	/* EVICT: only if no copy has to be made elsewhere first; otherwise -ENOSPC. */
 	KRG_DSM_F_CHEAP = 2,
 };

@@ -26,6 +26,7 @@ struct Waiter {
     u8 mode = 0;
     bool missed = false;  // it took a message
     bool urgent = false;
+    bool again = false;  // its grant became void before it was used
 };
 
 /// What the home has told this holder to do, until it is done.

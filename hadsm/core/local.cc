@@ -62,6 +62,7 @@ void Engine::request(const krg_dsm_event& ev) {
     w->mode = static_cast<u8>(ev.mode);
     w->missed = o->asked != 0;
     w->urgent = ev.flags & KRG_DSM_F_URGENT;
+    w->again = ev.flags & KRG_DSM_F_AGAIN;
     if (!o->waiters && !o->asked) o->op = new_op();
     trace_object(KRG_DSM_T_REQUEST, o->op, o->key, 0, w->mode);
     (o->last_waiter ? o->last_waiter->next : o->waiters) = w;
@@ -88,7 +89,9 @@ void Engine::run(Obj& o) {
 
 /// Serves programs from the copy that is here, in their order as far as it suffices.
 void Engine::grant_local(Obj& o) {
-    if (o.edge || (o.command.type != Type::none && !o.unused)) return;
+    if (o.edge) return;
+    // A home's command goes first, but not before a grant that is out is used: who lost that to a batch gets another.
+    const bool held_back = o.command.type != Type::none && !o.unused;
     if (o.in_batch && !o.mapped) return;  // the batch still sends this very page
     Waiter* before = nullptr;
     for (Waiter* w = o.waiters; w;) {
@@ -96,21 +99,22 @@ void Engine::grant_local(Obj& o) {
         const bool write = w->mode == KRG_DSM_WRITE;
         const bool readable = o.state == KRG_DSM_S || o.state == KRG_DSM_X ||
                               (KRG_DSM_MUTANT(RetainedReadable) && o.state == KRG_DSM_R);
-        if (write ? o.state != KRG_DSM_X : !readable) {
+        const bool vain = w->again && (!write || o.state != KRG_DSM_X || !o.installing);
+        if (!vain && (!(write ? o.state == KRG_DSM_X : readable) || (held_back && !w->again))) {
             before = w;
             w = next;
             continue;
         }
-        if (write && durable(o.policy) && snapshot_ && !KRG_DSM_MUTANT(GrantDuringSnapshot)) {
+        if (!vain && write && durable(o.policy) && snapshot_ && !KRG_DSM_MUTANT(GrantDuringSnapshot)) {
             // A write between the protection of one page and another would tear the batch.
             blocked_.push(o.blocked, &o);
             return;
         }
-        if (write && !announced(o)) {
+        if (!vain && write && !announced(o)) {
             if (!o.init_acks) announce(o);
             return;
         }
-        if (!grant_one(o, *w)) {
+        if (vain ? !error(object_of(o), w->token, Errno::busy) : !grant_one(o, *w)) {
             arm(o, now_ + cfg_.params.retry_us);
             return;
         }

@@ -382,6 +382,12 @@ void Edge::refused(const krg_dsm_action& a) {
     say(fmt::format("error {} for object {}", a.error, o));
     failed_++;
     world_.answered(id_, o, false);
+    const auto again = std::find_if(s_.orphans.begin(), s_.orphans.end(),
+                                    [&](const auto& t) { return t.token == a.token && t.again; });
+    if (again != s_.orphans.end() && a.error == -EBUSY) {
+        s_.orphans.erase(again);
+        return;
+    }
     const bool cause = a.error == -ENOMEM   ? memory_errors_
                        : a.error == -EBUSY  ? busy_errors_
                        : a.error == -ENOSPC ? room_errors_
@@ -569,8 +575,19 @@ void Edge::use(u64 now, unsigned program) {
         return contract(fmt::format("object {} was taken away before its GRANT was used", p.object));
     access(program);
     p.phase = Program::Phase::idle;
-    s_.installing[p.object]--;
     krg_dsm_event ev{};
+    // A grant that a batch made void is asked for again while it is out still: now and then, as if that had happened.
+    if (p.op != Op::read && p.token % 4 == 0) {
+        ev.type = KRG_DSM_EV_REQUEST;
+        ev.mode = KRG_DSM_WRITE;
+        ev.flags = KRG_DSM_F_AGAIN;
+        ev.object = setup_.objects[p.object];
+        ev.token = s_.next_token++;
+        s_.orphans.push_back({ev.token, p.object, true});
+        step(now, ev);
+        ev = {};
+    }
+    s_.installing[p.object]--;
     ev.type = KRG_DSM_EV_INSTALLED;
     ev.object = setup_.objects[p.object];
     step(now, ev);
@@ -588,7 +605,7 @@ void Edge::use_orphan(u64 now) {
 
 void Edge::abandon(unsigned program) {
     Program& p = s_.program[program];
-    s_.orphans.push_back({p.token, p.object});
+    s_.orphans.push_back({p.token, p.object, false});
     p.phase = Program::Phase::idle;
 }
 

@@ -76,6 +76,7 @@ struct EdgeState {
     struct Pending {
         u64 token;
         u8 object;
+        bool again = false;  ///< a write grant once more, for one that may have become void
     };
     std::vector<Pending> orphans;   ///< tokens whose program went away
     std::vector<u8> orphan_grants;  ///< their grants, not yet used
