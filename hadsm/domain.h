@@ -342,6 +342,14 @@ struct hadsm_waiter *hadsm_waiter_new(struct hadsm_store *s, pgoff_t index, u16 
  */
 int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode);
 void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode);
+/**
+ * The same, and it stays until hadsm_page_unhold(*@out): whoever holds one and waits for another must wait for one behind it,
+ * in the order of containers and pages.
+ */
+int hadsm_page_hold(struct hadsm_store *s, pgoff_t index, u16 mode, struct hadsm_waiter **out);
+/** A batch has write-protected what is held: has it granted again, from what is here. -EBUSY: that is not possible. */
+int hadsm_page_hold_again(struct hadsm_waiter **held);
+void hadsm_page_unhold(struct hadsm_waiter *w);
 /** Somebody is about to write all of pages @first..@last: has them asked for, some of them at once, and does not wait. */
 void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last);
 /** All that is dirty in the domain becomes durable. */

@@ -73,16 +73,19 @@ struct hadsm_inode {
 #define HADSM_I_MTIME		0	/* written: the record does not know when yet */
 
 /* One transaction that is repeated until its pages are here. On the stack. */
-#define HADSM_TX_FETCHED	8
+#define HADSM_TX_WANTED		16
 struct hadsm_tx {
 	struct hadsm_names *names;
 	unsigned int attempts;
-	unsigned int nr_fetched;
-	struct {
-		struct hadsm_store *store;
+	bool ordered;		/* what is wanted is held, and was fetched in the order of the pages */
+	unsigned int nr_wanted;
+	struct hadsm_tx_want {
+		u64 container;
 		pgoff_t index;
 		u16 mode;
-	} fetched[HADSM_TX_FETCHED];	/* granted to us, and kept here for a moment */
+		struct hadsm_store *store;	/* NULL: neither held nor kept here for a moment */
+		struct hadsm_waiter *grant;	/* of a page that is held */
+	} want[HADSM_TX_WANTED];	/* what was missed so far, in the order of the pages */
 };
 
 static inline struct hadsm_inode *HADSM_I(struct inode *inode)

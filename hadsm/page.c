@@ -109,7 +109,7 @@ static bool page_cached(struct hadsm_store *s, pgoff_t index)
 	return true;
 }
 
-static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, const struct hadsm_ahead *a,
+static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, u32 flags, const struct hadsm_ahead *a,
 		    struct hadsm_waiter **out)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = mode };
@@ -124,8 +124,9 @@ static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, const struct
 	if (!w)
 		return -ENOMEM;
 	ev.object = hadsm_object(s, index);
+	ev.flags = flags;
 	if (s->container < HADSM_CONTAINER_FILES)
-		ev.flags = KRG_DSM_F_URGENT;
+		ev.flags |= KRG_DSM_F_URGENT;
 	err = waiter_wait(d, w, &ev, a);
 	if (err) {
 		kref_put(&w->ref, hadsm_waiter_release);
@@ -152,7 +153,7 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const st
 		err = page_cached(s, index) ? 0 : hadsm_room_wait(reserve, deadline);
 		if (err)
 			return err;
-		err = page_ask(s, index, mode, a, out);
+		err = page_ask(s, index, mode, 0, a, out);
 	} while (err == -ENOSPC && !(err = hadsm_room_retry(deadline)));
 	return err;
 }
@@ -394,6 +395,28 @@ static int page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode, const stru
 int hadsm_page_fetch(struct hadsm_store *s, pgoff_t index, u16 mode)
 {
 	return page_fetch(s, index, mode, NULL);
+}
+
+int hadsm_page_hold(struct hadsm_store *s, pgoff_t index, u16 mode, struct hadsm_waiter **out)
+{
+	return page_request(s, index, mode, NULL, out);
+}
+
+int hadsm_page_hold_again(struct hadsm_waiter **held)
+{
+	struct hadsm_waiter *w;
+	int err = page_ask((*held)->store, (*held)->index, (*held)->mode, KRG_DSM_F_AGAIN, NULL, &w);
+
+	if (err)
+		return err;
+	page_installed(*held);
+	*held = w;
+	return 0;
+}
+
+void hadsm_page_unhold(struct hadsm_waiter *w)
+{
+	page_installed(w);
 }
 
 void hadsm_page_used(struct hadsm_store *s, pgoff_t index, u16 mode)

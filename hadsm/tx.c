@@ -8,7 +8,9 @@
  *
  * An operation that misses a page changes nothing; the page is fetched without any
  * lock and the operation starts again. What was fetched stays for a moment (a pin,
- * as for faults), so that two nodes that want the same two pages both get on.
+ * as for faults), so that two nodes that want the same two pages both get on. Where
+ * fetching takes longer than that moment they would take the pages from each other
+ * for ever: after a few attempts all that was missed is fetched in one order, and held.
  */
 #include <linux/delay.h>
 #include <linux/highmem.h>
@@ -17,8 +19,8 @@
 
 #include "fs.h"
 
-/* So many attempts in a row before the nodes that want the same pages stop running in step. */
-#define TX_PATIENCE		6
+#define TX_PATIENCE		6	/* attempts before pages are held */
+#define TX_PAUSE_US		32000	/* at most, so that nodes do not run in step */
 
 void hadsm_tx_begin(struct hadsm_tx *tx)
 {
@@ -95,44 +97,127 @@ static void tx_unlock_pages(struct hadsm_names *n)
 	}
 }
 
-/* The pages that were fetched may be taken away again. */
-static void tx_forget(struct hadsm_tx *tx)
-{
-	while (tx->nr_fetched) {
-		struct hadsm_store *s = tx->fetched[--tx->nr_fetched].store;
+/* ---- pages that were missed ---- */
 
-		hadsm_page_used(s, tx->fetched[tx->nr_fetched].index, tx->fetched[tx->nr_fetched].mode);
-		hadsm_store_put(s);
+static void want_release(struct hadsm_tx_want *w)
+{
+	if (!w->store)
+		return;
+	if (w->grant)
+		hadsm_page_unhold(w->grant);
+	else
+		hadsm_page_used(w->store, w->index, w->mode);
+	hadsm_store_put(w->store);
+	w->store = NULL;
+	w->grant = NULL;
+}
+
+/* The pages that were fetched may be taken away again. */
+static void tx_release(struct hadsm_tx *tx)
+{
+	unsigned int i;
+
+	for (i = 0; i < tx->nr_wanted; i++)
+		want_release(&tx->want[i]);
+}
+
+/* The page among those that are wanted, with this access at least. NULL: there are too many. */
+static struct hadsm_tx_want *tx_want(struct hadsm_tx *tx, u64 container, pgoff_t index, u16 mode)
+{
+	struct hadsm_tx_want *w;
+	unsigned int at, i;
+
+	for (at = 0; at < tx->nr_wanted; at++) {
+		w = &tx->want[at];
+		if (w->container == container && w->index == index) {
+			w->mode = max(w->mode, mode);
+			return w;
+		}
+		if (w->container > container || (w->container == container && w->index > index))
+			break;
 	}
+	if (tx->nr_wanted == HADSM_TX_WANTED)
+		return NULL;
+	for (i = tx->nr_wanted++; i > at; i--)
+		tx->want[i] = tx->want[i - 1];
+	tx->want[at] = (struct hadsm_tx_want){ .container = container, .index = index, .mode = mode };
+	return &tx->want[at];
+}
+
+/* Asks for it, once more if it is kept for a moment already. */
+static int want_fetch(struct hadsm_tx *tx, struct hadsm_tx_want *w)
+{
+	struct hadsm_store *s = w->store ?: hadsm_store_get(tx->names->records, w->container);
+	int err;
+
+	if (IS_ERR(s))
+		return PTR_ERR(s);
+	if (tx->ordered)
+		err = hadsm_page_hold(s, w->index, w->mode, &w->grant);
+	else
+		err = hadsm_page_fetch(s, w->index, w->mode);
+	if (err && !w->store)
+		hadsm_store_put(s);
+	else
+		w->store = s;
+	return err;
+}
+
+/* The page, if it is held with this access. */
+static struct hadsm_tx_want *tx_held(struct hadsm_tx *tx, u64 container, pgoff_t index, u16 mode)
+{
+	unsigned int i;
+
+	for (i = 0; i < tx->nr_wanted; i++) {
+		struct hadsm_tx_want *w = &tx->want[i];
+
+		if (w->container == container && w->index == index && w->grant && w->mode >= mode)
+			return w;
+	}
+	return NULL;
+}
+
+/*
+ * Everything that was missed so far, one page after the other in their order, and held
+ * until the operation is done: whoever waits so waits for a page behind all it holds,
+ * so that nobody waits in a circle. What else keeps pages keeps them for a moment.
+ */
+static int tx_fetch_all(struct hadsm_tx *tx, u64 container, pgoff_t index, u16 mode)
+{
+	unsigned int i;
+	int err = 0;
+
+	tx_release(tx);
+	if (!tx_want(tx, container, index, mode)) {	/* more than can be held: by chance, from the start */
+		tx->nr_wanted = 0;
+		tx->attempts = 0;
+		tx->ordered = false;
+		usleep_range(100, 200 + get_random_u32() % TX_PAUSE_US);
+		return want_fetch(tx, tx_want(tx, container, index, mode));
+	}
+	tx->ordered = true;
+	for (i = 0; i < tx->nr_wanted && !err; i++)
+		err = want_fetch(tx, &tx->want[i]);
+	return err;
 }
 
 static int tx_fetch(struct hadsm_tx *tx, u64 container, pgoff_t index, u16 mode)
 {
-	struct hadsm_store *s;
-	int err;
+	struct hadsm_tx_want *w = tx_held(tx, container, index, mode);
+	int err = -EBUSY;
 
-	if (++tx->attempts > TX_PATIENCE) {
-		unsigned int span = 500u << min(tx->attempts - TX_PATIENCE, 6u);
-
-		tx_forget(tx);
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		usleep_range(100, 200 + get_random_u32() % span);
-	}
-	s = hadsm_store_get(tx->names->records, container);
-	if (IS_ERR(s))
-		return PTR_ERR(s);
-	if (tx->nr_fetched == HADSM_TX_FETCHED)
-		tx_forget(tx);
-	err = hadsm_page_fetch(s, index, mode);
-	if (err) {
-		hadsm_store_put(s);
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (w)
+		err = hadsm_page_hold_again(&w->grant);
+	if (err != -EBUSY)
 		return err;
+	if (++tx->attempts <= TX_PATIENCE) {
+		w = tx_want(tx, container, index, mode);
+		if (w)
+			return want_fetch(tx, w);
 	}
-	tx->fetched[tx->nr_fetched].store = s;
-	tx->fetched[tx->nr_fetched].index = index;
-	tx->fetched[tx->nr_fetched++].mode = mode;
-	return 0;
+	return tx_fetch_all(tx, container, index, mode);
 }
 
 bool hadsm_tx_end(struct hadsm_tx *tx, int *ret)
@@ -150,7 +235,7 @@ bool hadsm_tx_end(struct hadsm_tx *tx, int *ret)
 		if (!*ret)
 			return true;
 	}
-	tx_forget(tx);
+	tx_release(tx);
 	if (*ret == -EUCLEAN)
 		pr_warn_ratelimited("%s: a record of the name space is damaged\n", n->name);
 	return false;

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
         {"linearize-crash", "the same while a node dies, with two copies", scenario_linearize_crash},
         {"evict", "more than one node may keep, more than all may keep, memory pressure", scenario_evict},
         {"crash", "two copies: names and contents outlive a node", scenario_crash},
+        {"far", "nodes far from each other make files in one directory", scenario_far},
         {"leave", "each node in turn leaves under load and comes back", scenario_leave},
         {"take-down", "unmount, leave, unload", scenario_take_down},
     };

@@ -71,6 +71,7 @@ void scenario_names(Test& test);
 void scenario_locks(Test& test);
 void scenario_crash(Test& test);
 void scenario_leave(Test& test);
+void scenario_far(Test& test);
 void scenario_take_down(Test& test);
 void scenario_exerciser(Test& test);
 void scenario_exerciser_shared(Test& test);

@@ -278,6 +278,24 @@ void scenario_leave(Test& test) {
     }
 }
 
+void scenario_far(Test& test) {
+    constexpr int delay_ms = 40;
+    prepare(test);
+    const std::string dir = fresh_dir(test, two_copies, "far");
+    const NodeIds all = running(test);
+    for (int one : all)
+        for (int other : all)
+            if (one < other) test.cluster.delay(one, other, delay_ms);
+    std::vector<Job> jobs;
+    for (int node : all)
+        jobs.push_back(
+            {node, {"sh", "-c", fmt::format("for i in 1 2 3 4 5; do echo {1} >{0}/{1}-$i || exit 1; done", dir, node)}});
+    all_hold(test, jobs, fmt::format("messages take {} ms: all make files in one directory", delay_ms), 90);
+    test.cluster.heal();
+    for (int node : all)
+        holds(test, node, fmt::format("ls {} | wc -l", dir), "sees all of them", std::to_string(5 * all.size()).c_str());
+}
+
 void scenario_take_down(Test& test) {
     prepare(test);
     const NodeIds all = running(test);

@@ -159,6 +159,10 @@ void Cluster::split(const NodeIds& one, const NodeIds& other) {
         for (int b : other) cut(a, b);
 }
 
+void Cluster::delay(int one, int other, int ms) {
+    must({"delay", std::to_string(one), std::to_string(other), std::to_string(ms)});
+}
+
 void Cluster::heal() { must({"heal"}); }
 
 Json Cluster::machines() const {

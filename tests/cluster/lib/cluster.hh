@@ -80,6 +80,7 @@ public:
     void cut(int from, int to, bool one_way = false, int link = 0);
     /// Cuts every path between the two groups.
     void split(const NodeIds& one, const NodeIds& other);
+    void delay(int one, int other, int ms);  ///< in both directions
     void heal();
     [[nodiscard]] Json machines() const;  ///< vcluster status --json
     [[nodiscard]] NodeIds machines_in_state(const std::string& state) const;
