@@ -282,6 +282,11 @@ void hadsm_evict_exit(void);
 void hadsm_evict_soon(void);
 /** The engines of all domains learn how much room there is. Never sleeps. */
 void hadsm_evict_tell(void);
+/**
+ * Somebody, or a device, reads or writes the page right now: it has references that are neither the page cache's, nor a
+ * mapping's, nor one of the caller's @mine. Under its lock. May be wrong for a moment; never says no while it is used.
+ */
+bool hadsm_page_in_use(struct folio *folio, int mine);
 /** The page leaves to make room, and somebody uses it: it stays. Under its lock, with a reference of the caller. */
 bool hadsm_evict_busy(struct hadsm_store *s, struct folio *folio);
 

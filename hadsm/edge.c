@@ -9,6 +9,9 @@
  * PG_checked on a page of a store means: the engine has said that it may be
  * written, and knows that it is. It is set when a grant arrives and cleared here,
  * under the page lock, before the page is write-protected.
+ *
+ * PG_mappedtodisk means: it was mapped for writing since then, so that a device may have
+ * been told to write it. Nobody else uses that flag in a store.
  */
 #include <linux/highmem.h>
 #include <linux/rmap.h>
@@ -49,21 +52,54 @@ static void edge_folio_put(struct folio *folio, struct hadsm_store *s)
 	hadsm_store_put(s);
 }
 
-/* @shared: so that another node can read it, too. */
-static void page_downgrade(struct folio *folio, bool shared)
+/* ---- devices ---- */
+
+bool hadsm_page_in_use(struct folio *folio, int mine)
 {
-	folio_clear_checked(folio);
-	folio_mkclean(folio);
-	if (shared)
-		folio_set_workingset(folio);	/* for evict.c */
+	int known = 1 + mine + atomic_read(&folio->_mapcount) + 1;
+
+	/* What is on its way to a list of the kernel's, or locked in memory, has one more reference for that. */
+	if (!folio_test_lru(folio) || folio_test_mlocked(folio))
+		known++;
+	return folio_maybe_dma_pinned(folio) || folio_ref_count(folio) > known;
 }
 
-/* -EBUSY: it is pinned, and stays as it is. */
+/*
+ * A device that writes into memory does not ask through page tables, but who told it to
+ * needed an entry to write through. Such entries must be gone already. Pages that were
+ * never mapped are left alone: who waits for their lock has a reference, too.
+ */
+static bool page_device(struct folio *folio)
+{
+	return folio_test_mappedtodisk(folio) && hadsm_page_in_use(folio, 1);
+}
+
+static void page_writable_end(struct folio *folio)
+{
+	folio_clear_checked(folio);
+	folio_clear_mappedtodisk(folio);
+}
+
+/* ---- one page ---- */
+
+/* So that another node can read it, too. -EBUSY: a device may write it. */
+static int page_downgrade(struct folio *folio)
+{
+	folio_mkclean(folio);
+	if (page_device(folio))
+		return -EBUSY;
+	page_writable_end(folio);
+	folio_set_workingset(folio);	/* for evict.c */
+	return 0;
+}
+
+/* -EBUSY: it is in use for I/O, and stays as it is. */
 static int page_take(struct hadsm_store *s, struct folio *folio, u64 *handle)
 {
-	if (folio_maybe_dma_pinned(folio) || hadsm_evict_busy(s, folio))
+	unmap_mapping_pages(s->inode->i_mapping, folio->index, 1, false);
+	if (folio_maybe_dma_pinned(folio) || page_device(folio) || hadsm_evict_busy(s, folio))
 		return -EBUSY;
-	folio_clear_checked(folio);
+	page_writable_end(folio);
 	folio_clear_readahead(folio);
 	if (krg_remove_folio(s->inode->i_mapping, folio))
 		return -EBUSY;
@@ -74,16 +110,17 @@ static int page_take(struct hadsm_store *s, struct folio *folio, u64 *handle)
 	return 0;
 }
 
-static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object, bool shared)
+static int edge_downgrade(struct hadsm_domain *d, const struct krg_dsm_object *object)
 {
 	struct hadsm_store *s;
 	struct folio *folio = edge_folio(d, object, &s);
+	int err;
 
 	if (!folio)
 		return -EIO;
-	page_downgrade(folio, shared);
+	err = page_downgrade(folio);
 	edge_folio_put(folio, s);
-	return 0;
+	return err;
 }
 
 static int edge_invalidate(struct hadsm_domain *d, const struct krg_dsm_object *object, u64 *handle)
@@ -126,7 +163,7 @@ bool hadsm_edge_now(struct hadsm_domain *d, u32 type, struct krg_dsm_event *done
 	}
 	/* Only under domain.lock does a page come into a store or leave it, and without a worker at work nobody else takes any. */
 	if (type == KRG_DSM_ACT_DOWNGRADE)
-		page_downgrade(folio, true);
+		done->error = page_downgrade(folio);
 	else
 		done->error = page_take(s, folio, &done->handle);
 	folio_unlock(folio);
@@ -140,7 +177,7 @@ static void edge_take_away(struct hadsm_domain *d, const struct hadsm_task *task
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_EDGE_DONE, .object = task->object };
 
 	if (task->type == KRG_DSM_ACT_DOWNGRADE)
-		ev.error = edge_downgrade(d, &task->object, true);
+		ev.error = edge_downgrade(d, &task->object);
 	else
 		ev.error = edge_invalidate(d, &task->object, &ev.handle);
 	if (ev.error == -EIO)
@@ -167,14 +204,32 @@ static bool edge_batch_object(struct hadsm_domain *d, u32 i, struct krg_dsm_obje
 	return more;
 }
 
+static int edge_protect(struct hadsm_domain *d, const struct krg_dsm_object *object)
+{
+	struct hadsm_store *s;
+	struct folio *folio = edge_folio(d, object, &s);
+
+	if (!folio)
+		return -EIO;
+	folio_clear_checked(folio);
+	folio_mkclean(folio);
+	edge_folio_put(folio, s);
+	return 0;
+}
+
+/* What a device still writes is copied as it is, and once more by the next batch. */
 static int edge_copy(struct hadsm_domain *d, u32 i, const struct krg_dsm_object *object)
 {
 	struct hadsm_store *s;
 	struct folio *folio = edge_folio(d, object, &s);
 	struct page *copy;
+	bool device;
 
 	if (!folio)
 		return -EIO;
+	device = page_device(folio);
+	if (!device)
+		folio_clear_mappedtodisk(folio);
 	copy = alloc_page(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
 	if (copy)
 		copy_highpage(copy, &folio->page);
@@ -182,10 +237,13 @@ static int edge_copy(struct hadsm_domain *d, u32 i, const struct krg_dsm_object 
 	if (!copy)
 		return -ENOMEM;
 	mutex_lock(&d->lock);
-	if (d->engine)
+	if (d->engine) {
 		krg_dsm_batch_put(d->engine, i, hadsm_handle(copy));
-	else
+		if (device)
+			krg_dsm_batch_again(d->engine, i);
+	} else {
 		put_page(copy);
+	}
 	mutex_unlock(&d->lock);
 	return 0;
 }
@@ -201,7 +259,7 @@ static void edge_snapshot(struct hadsm_domain *d)
 	hadsm_packet_flush(d);		/* this may take long */
 	mutex_unlock(&d->lock);
 	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
-		ev.error = edge_downgrade(d, &object, false);
+		ev.error = edge_protect(d, &object);
 	for (i = 0; !ev.error && edge_batch_object(d, i, &object); i++)
 		ev.error = edge_copy(d, i, &object);
 	mutex_lock(&d->lock);

@@ -107,13 +107,6 @@ static void evict_tell_work(struct work_struct *work)
 
 /* ---- what is cold ---- */
 
-/* References that are neither the cache's, nor a mapping's, nor @mine: somebody reads or writes it right now, or a device does. */
-static bool evict_in_use(struct folio *folio, int mine)
-{
-	return folio_maybe_dma_pinned(folio) ||
-	       folio_ref_count(folio) > 1 + mine + atomic_read(&folio->_mapcount) + 1;
-}
-
 /* Looks at one page of the cache, whose lock nobody waits for. */
 static bool evict_page_cold(struct hadsm_store *s, struct folio *folio, enum evict_pass pass)
 {
@@ -131,7 +124,7 @@ static bool evict_page_cold(struct hadsm_store *s, struct folio *folio, enum evi
 	} else if (folio_test_referenced(folio)) {
 		folio_clear_referenced(folio);
 	} else {
-		cold = !evict_in_use(folio, 1);
+		cold = !hadsm_page_in_use(folio, 1);
 	}
 unlock:
 	folio_unlock(folio);
@@ -228,7 +221,7 @@ bool hadsm_evict_busy(struct hadsm_store *s, struct folio *folio)
 		ours = evict_slots[i].domain == s->domain->id && evict_slots[i].object.index == folio->index &&
 		       evict_slots[i].object.container == s->container;
 	spin_unlock(&evict_lock);
-	return ours && evict_in_use(folio, 1);
+	return ours && hadsm_page_in_use(folio, 1);
 }
 
 /* The answer of @slot has come, or does within @wait. Returns whether its page is gone. */

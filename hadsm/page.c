@@ -556,6 +556,7 @@ static vm_fault_t hadsm_page_mkwrite(struct vm_fault *vmf)
 	folio_lock(folio);
 	if (folio->mapping == mapping && folio_test_checked(folio) &&
 	    !READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead)) {
+		folio_set_mappedtodisk(folio);	/* for edge.c */
 		pin_take(s, vmf->pgoff, KRG_DSM_WRITE);
 		hadsm_touch(file_inode(vmf->vma->vm_file));
 		return VM_FAULT_LOCKED;

@@ -138,6 +138,8 @@ int krg_dsm_batch_object(const struct krg_dsm* d, u32 i, struct krg_dsm_object* 
 
 void krg_dsm_batch_put(struct krg_dsm* d, u32 i, u64 handle) { engine(d)->snapshot_put(i, handle); }
 
+void krg_dsm_batch_again(struct krg_dsm* d, u32 i) { engine(d)->snapshot_again(i); }
+
 u32 krg_dsm_ahead(const struct krg_dsm* d) { return engine(d)->ahead_on_way(); }
 
 void krg_dsm_offer_taken(struct krg_dsm* d) { engine(d)->offer_taken(); }

@@ -64,6 +64,7 @@ void Engine::start_batch() {
         it.lent = !o->mapped;
         if (it.lent) disown_page();
         o->in_batch = true;
+        o->device = false;
         clear_dirty(*o);
         if (KRG_DSM_MUTANT(CommitOneObject)) {
             cut_batch(*b, low, high);
@@ -102,6 +103,18 @@ void Engine::snapshot_put(u32 i, u64 handle) {
         return;
     }
     snapshot_->item[i].handle = handle;
+}
+
+/// At once: a SYNC that begins before the snapshot ends must wait for the next batch.
+void Engine::snapshot_again(u32 i) {
+    if (!snapshot_ || i >= snapshot_->copied) {
+        stats_.bad++;
+        return;
+    }
+    if (snapshot_->aborted || KRG_DSM_MUTANT(DeviceForgotten)) return;
+    Obj& o = *snapshot_->item[i].obj;
+    o.device = true;
+    set_dirty(o);
 }
 
 void Engine::snapshot_done(const krg_dsm_event& ev) {

@@ -413,6 +413,11 @@ u64 krg_dsm_deadline(const struct krg_dsm *d);
 int krg_dsm_batch_object(const struct krg_dsm *d, u32 i, struct krg_dsm_object *object);
 /** The copy of object @i of that batch; belongs to the engine from now on. */
 void krg_dsm_batch_put(struct krg_dsm *d, u32 i, u64 handle);
+/**
+ * A device may write object @i of that batch after it was copied: it stays dirty, and is part of the next batch, too. Before
+ * SNAPSHOT_DONE. Programs may not write it without a new grant.
+ */
+void krg_dsm_batch_again(struct krg_dsm *d, u32 i);
 
 /** How many objects asked for ahead are still on their way. */
 u32 krg_dsm_ahead(const struct krg_dsm *d);

@@ -81,6 +81,7 @@ struct Obj {
     bool mapped = false;   // in the edge's page cache
     bool zeros = false;    // not mapped, no handle: a page of zeros
     bool initialised = false, dirty = false, in_batch = false;
+    bool device = false;  // wrote it while its last batch was copied
     bool unused = false;  // granted to this node, not yet to a program
     bool spare = false;   // another node had a copy when this one came
     bool recent = false;  // a copy outside of the page cache that came since cold() saw it last
@@ -312,6 +313,7 @@ public:
 
     [[nodiscard]] int snapshot_object(u32 i, krg_dsm_object& object) const;
     void snapshot_put(u32 i, u64 handle);
+    void snapshot_again(u32 i);
     void offer_taken();
     [[nodiscard]] u32 ahead_on_way() const { return ahead_; }
     void inspect(const krg_dsm_object& object, krg_dsm_copy& copy);

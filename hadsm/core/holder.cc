@@ -168,8 +168,9 @@ void Engine::run_forward(Obj& o) {
             arm(o, o.hold_until);
             return;
         }
-        // Asked again once the page is quiet: until then programs may have written others.
-        if (!may_leave(o) || !quieten(o, write) || !may_leave(o)) return;
+        // Asked again once the page is quiet: until then programs may have written others. What a device still writes is dirty
+        // again after every batch: whether it has stopped only the edge knows.
+        if (((!o.device || o.in_batch) && !may_leave(o)) || !quieten(o, write) || !may_leave(o)) return;
     } else if (write || (o.state != KRG_DSM_S && o.state != KRG_DSM_R)) {
         const NodeId from = o.command.home;
         end_command(o);

@@ -131,7 +131,8 @@ u64 Engine::hash() const {
                                          static_cast<u64>(o->edge) << 12 | static_cast<u64>(o->installing) << 20 |
                                          o->evicting << 28 | o->evict_asked << 29 | static_cast<u64>(o->evict_cheap) << 30 |
                                          static_cast<u64>(o->recent) << 31 | static_cast<u64>(o->ahead) << 32 |
-                                         static_cast<u64>(o->offer) << 33 | static_cast<u64>(o->hold_owed) << 34);
+                                         static_cast<u64>(o->offer) << 33 | static_cast<u64>(o->hold_owed) << 34 |
+                                         static_cast<u64>(o->device) << 35);
         x = mix(x, mix(o->version.epoch, o->version.count));
         x = mix(x, o->request ? 1 : 0);
         x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 |

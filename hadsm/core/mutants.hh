@@ -34,7 +34,8 @@
     X(OfferNotCounted, "what an edge took of an offer is believed to be still in the engine")                                  \
     X(LastComeFirstServed, "the newest request in a home's queue is served first")                                             \
     X(InjectionWithoutRoom, "a full node takes in what another one evicts")                                                    \
-    X(RefusedInjectionDropped, "an evicted copy is dropped though the node that should take it has refused")
+    X(RefusedInjectionDropped, "an evicted copy is dropped though the node that should take it has refused")                   \
+    X(DeviceForgotten, "what a device writes during a batch is taken for committed")
 
 namespace krg::dsm {
 

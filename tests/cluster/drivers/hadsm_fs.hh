@@ -39,6 +39,9 @@ bool holds(Test& test, int node, const std::string& script, const std::string& s
 /// A shell command must fail with these words.
 void fails(Test& test, int node, const std::string& script, const std::string& words, const std::string& sentence);
 
+/// The sum of all NAME=NUMBER of this name in a file of /proc/kerrighed; -1: there is none.
+[[nodiscard]] long proc_sum(Test& test, int node, const std::string& file, const std::string& name);
+
 /// A program beside the scenario.
 class Beside {
 public:
@@ -85,5 +88,8 @@ void scenario_ahead(Test& test);
 void scenario_linearize(Test& test);
 void scenario_linearize_crash(Test& test);
 void scenario_evict(Test& test);
+void scenario_devices(Test& test);
+void scenario_copies_lost(Test& test);
+void scenario_paused(Test& test);
 
 }  // namespace krg::cluster_test

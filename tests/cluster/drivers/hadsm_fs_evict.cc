@@ -13,16 +13,6 @@ namespace {
 constexpr unsigned quota_mib = 4;
 constexpr unsigned pages_of_mib = 256;
 
-/// One number of a line of NAME=NUMBER in /proc/kerrighed; all lines are added up. -1: not there.
-long counter(Test& test, int node, const std::string& file, const std::string& name) {
-    ProcessResult result = test.cluster.shell(
-        node,
-        fmt::format("tr ' ' '\\n' < /proc/kerrighed/{} | awk -F= '$1 == \"{}\" {{ n += $2; seen = 1 }} END {{ print seen ? "
-                    "n : -1 }}'",
-                    file, name));
-    return result.done() ? std::atol(result.out.c_str()) : -1;
-}
-
 std::string fill(const Test& test, const std::string& what, const std::string& file, const std::string& seed, unsigned pages) {
     return fmt::format("{} {} {} {} {}", program(test, "krg-memory-fill"), what, file, seed, pages);
 }
@@ -31,7 +21,7 @@ void within_quota(Test& test, const std::string& when) {
     for (int node : running(test)) {
         // What is only read, records and what a writer commits here right now may go beyond it.
         const std::string more = wait_until("", test.cluster.limit(30), [&] {
-            const long used = counter(test, node, "memory", "used_pages");
+            const long used = proc_sum(test, node, "memory", "used_pages");
             return used >= 0 && used <= quota_mib * pages_of_mib ? std::string() : fmt::format("{} pages", used);
         });
         test.report.check(more.empty(), fmt::format("node {} keeps no more than its {} MiB {}", node, quota_mib, when), more);
@@ -53,7 +43,7 @@ void check_everywhere(Test& test, const std::string& file, const std::string& se
 void wait_for_room(Test& test) {
     for (int node : running(test)) {
         const std::string more = wait_until("", test.cluster.limit(60), [&] {
-            const long used = counter(test, node, "memory", "used_pages");
+            const long used = proc_sum(test, node, "memory", "used_pages");
             return used >= 0 && used < quota_mib * pages_of_mib / 4 ? std::string() : fmt::format("{} pages", used);
         });
         test.report.check(more.empty(), fmt::format("node {} has room again", node), more);
@@ -63,14 +53,14 @@ void wait_for_room(Test& test) {
 /// More than one node may keep, less than all may.
 void more_than_one(Test& test, const char* mount, unsigned pages) {
     const std::string file = fresh_dir(test, mount, "evict") + "/big", seed = next_seed(test);
-    const long before = counter(test, 1, "memory", "evicted");
+    const long before = proc_sum(test, 1, "memory", "evicted");
     (void)holds(test, 1, fill(test, "write", file, seed, pages), fmt::format("writes {} pages in {}", pages, mount),
                 fmt::format("pages={} end=all", pages).c_str(), 110);
     within_quota(test, "after that");
-    const long after = counter(test, 1, "memory", "evicted");
+    const long after = proc_sum(test, 1, "memory", "evicted");
     test.report.check(after > before, "node 1 has given pages up", fmt::format("{} before, {} after", before, after));
     long taken = 0;
-    for (int node : {2, 3}) taken += counter(test, node, "containers", "injections");
+    for (int node : {2, 3}) taken += proc_sum(test, node, "containers", "injections");
     test.report.check(mount == two_copies || taken > 0, "others have taken them", fmt::format("{} injections", taken));
     check_everywhere(test, file, seed, pages, fmt::format("all {} pages in {} are what was written", pages, mount));
     within_quota(test, "after all have read everything");
@@ -96,7 +86,7 @@ void more_than_all(Test& test, const char* mount) {
     // It may find room for a part.
     (void)test.cluster.shell(1, fmt::format("head -c 262144 /dev/zero >> {}/log", dir), 60);
     (void)holds(test, 3, fill(test, "check", dir + "/a", seed, written), "what was written before is right", nullptr, 110);
-    const long refusals = counter(test, 1, "memory", "refusals");
+    const long refusals = proc_sum(test, 1, "memory", "refusals");
     test.report.check(refusals > 0, "node 1 has counted the refusal", fmt::format("refusals={}", refusals));
     (void)holds(test, 3, fmt::format("rm {0}/a {0}/b", dir), "removes what fills the nodes");
     const std::string missing = wait_until("", test.cluster.limit(60), [&] {
@@ -119,9 +109,9 @@ void pressure(Test& test, const char* mount) {
     const unsigned pages = 6 * pages_of_mib;
     (void)holds(test, 1, fill(test, "write", file, seed, pages), fmt::format("writes 6 MiB in {}", mount), nullptr, 110);
     (void)holds(test, 2, fill(test, "check", file, seed, pages), "reads them", nullptr, 110);
-    const long before = counter(test, 1, "memory", "shrinker_asked");
+    const long before = proc_sum(test, 1, "memory", "shrinker_asked");
     (void)holds(test, 1, "for i in 1 2 3; do echo 2 > /proc/sys/vm/drop_caches; sleep 1; done", "drops caches");
-    const long after = counter(test, 1, "memory", "shrinker_asked");
+    const long after = proc_sum(test, 1, "memory", "shrinker_asked");
     test.report.check(after > before, "node 1: the kernel has asked our shrinker", fmt::format("{}, {}", before, after));
     // Most of what is free, so that the kernel has to look for more; it may be killed for that.
     (void)

@@ -18,20 +18,6 @@ void scenario_linearize(Test& test) {
     }
 }
 
-namespace {
-
-/// Pages that came to @p node before anybody asked for them.
-long came_ahead(Test& test, int node) {
-    ProcessResult sum = test.cluster.shell(node,
-                                           "s=0; for v in $(tr ' ' '\\n' </proc/kerrighed/containers | sed -n "
-                                           "'s/^ahead_got=//p'); do s=$((s + v)); done; echo $s",
-                                           30);
-    test.report.require(sum.done(), fmt::format("node {} has statistics", node), sum.evidence());
-    return std::atol(sum.out.c_str());
-}
-
-}  // namespace
-
 void scenario_ahead(Test& test) {
     prepare(test);
     constexpr long pages = 1024;
@@ -49,9 +35,9 @@ void scenario_ahead(Test& test) {
                                     wanted)}};
         };
         sleep_s(1);  // what is being written does not come ahead
-        const long before = came_ahead(test, 2);
+        const long before = proc_sum(test, 2, "containers", "ahead_got");
         all_hold(test, {reads(2, 1)}, "node 2 reads them in order", 60);
-        const long came = came_ahead(test, 2) - before;
+        const long came = proc_sum(test, 2, "containers", "ahead_got") - before;
         test.report.check(came >= pages * 3 / 4, "most of them were there before it asked",
                           fmt::format("{} of {}", came, pages));
         const Job writes{1,

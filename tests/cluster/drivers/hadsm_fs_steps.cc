@@ -103,6 +103,15 @@ void fails(Test& test, int node, const std::string& script, const std::string& w
                       fmt::format("{}\nwanted: '{}'\n{}", script, words, result.evidence()));
 }
 
+long proc_sum(Test& test, int node, const std::string& file, const std::string& name) {
+    ProcessResult result = test.cluster.shell(
+        node,
+        fmt::format("tr ' ' '\\n' < /proc/kerrighed/{} | awk -F= '$1 == \"{}\" {{ n += $2; seen = 1 }} END {{ print seen ? "
+                    "n : -1 }}'",
+                    file, name));
+    return result.done() ? std::atol(result.out.c_str()) : -1;
+}
+
 Beside::Beside(Test& test, const Job& job, const std::string& name)
     : test_(test),
       process_(test.cluster.exec_words(job.node, job.words),

@@ -498,6 +498,15 @@ bool Edge::can_snapshot() const {
     return !s_.protecting || s_.batch_at >= s_.batch.size() || s_.installing[s_.batch[s_.batch_at]] == 0;
 }
 
+/// A device does not stop for a batch: it writes a page after it was copied.
+void Edge::device_write(unsigned object) {
+    krg_dsm_batch_again(engine_, s_.batch_at);
+    Page& page = s_.page[object];
+    page.value = value_of(id_, ++s_.writes);
+    say(fmt::format("a device writes object {}: {}", object, name_of(page.value)));
+    checker_.wrote(id_, object, page.value);
+}
+
 /// Protects one page, copies one page, or tells that all are copied.
 void Edge::snapshot_step(u64 now, bool fail) {
     if (!fail && s_.batch_at < s_.batch.size()) {
@@ -505,10 +514,12 @@ void Edge::snapshot_step(u64 now, bool fail) {
         Page& page = s_.page[o];
         if (!page.present) return contract(fmt::format("object {} left the page cache while its snapshot was being taken", o));
         if (s_.protecting) {
+            s_.lent[o] = page.writable;
             page.writable = false;
         } else {
             if (page.writable) return contract(fmt::format("object {} became writable while its snapshot was being taken", o));
             krg_dsm_batch_put(engine_, s_.batch_at, make_handle(o, page.value));
+            if (setup_.pinned_pct != 0 && s_.lent[o] && s_.writes % 4 == 0) device_write(o);
         }
         s_.batch_at++;
         if (s_.protecting && s_.batch_at == s_.batch.size()) {

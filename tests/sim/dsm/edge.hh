@@ -69,6 +69,7 @@ struct EdgeState {
     Page page[objects_max];
     u8 edge[objects_max] = {};  ///< action under way: enum krg_dsm_action_type
     bool edge_keep[objects_max] = {};
+    bool lent[objects_max] = {};  ///< was writable when its batch protected it: a device may write on
     u8 pinned[objects_max] = {};  ///< how often an action was refused
     u32 installing[objects_max] = {};
     std::vector<Handle> handles;  ///< handle - 1 is the index
@@ -167,6 +168,7 @@ public:
 
 private:
     void step(u64 now, krg_dsm_event& ev);
+    void device_write(unsigned object);
     void tell_room(u64 now);
     void act(const krg_dsm_action& a);
     void send(const krg_dsm_action& a);
