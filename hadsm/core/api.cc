@@ -62,7 +62,9 @@ void Engine::end() {
         }
     abort_holes();
     heap_.drop(punch_);
+    kept_ = false;
     abort_directory();
+    forget_reports();
     free_notes();
     while (Part* p = parts_.first()) free_part(*p);
     while (Batch* b = deciding_.first()) dispose(b);
@@ -79,7 +81,7 @@ void Engine::end() {
         dirty_.remove(o->dirty_link);
         timed_.remove(o->timed);
         blocked_.remove(o->blocked);
-        report_.remove(o->report);
+        not_reported(*o);
         objects_.erase(heap_, o);
     }
     while (Chunk* c = chunks_.first()) chunks_.erase(heap_, c);

@@ -151,6 +151,8 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::skipped: on_skipped(m); return;
     case Type::declined: on_declined(from, m); return;
     case Type::room: on_room(from, m); return;
+    case Type::report_ask: on_report_ask(from, m); return;
+    case Type::report_asked: on_report_asked(from); return;
     case Type::none:
     case Type::count_: break;
     }

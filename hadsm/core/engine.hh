@@ -7,7 +7,7 @@
 // Entry for every object of its chunks that anybody holds (home.cc, write.cc), and a
 // Chunk with the bits of what was ever written. As *writer and backup* it has Batch
 // and Part records (commit.cc, backup.cc). A view change runs through all of them
-// (view.cc, resolve.cc, rebuild.cc).
+// (view.cc, resolve.cc, report.cc, keep.cc, rebuild.cc).
 //
 // Every step handles one event; what follows from it is queued as messages to this
 // node itself or as objects to look at again, and is worked off in pump(), a bounded
@@ -147,6 +147,9 @@ struct Entry {
     bool repair = false;   // wanted when nothing else is
     bool lacking = false;  // counted in repair_left
     bool others = false;   // the current transaction needed more than home and requester
+    bool ask = false;        // after a view change: those who may have copies are asked
+    bool kept = false;       // ... it is as it was, until this home serves
+    bool restoring = false;  // a frozen copy was restored in this epoch
     Hole hole = Hole::none;
     Version version{};
     NodeId writer = 0;
@@ -178,6 +181,12 @@ struct Chunk {
     u64 promised = 0;         // the same of all reports of this rebuild together
     bool told = false;        // came with what a newcomer is told
     u32 keepers_heard = 0;    // in this rebuild: a bit for each of those who kept its bits before and know of it
+    bool unsure = false;      // of some bits nobody knows whether all who keep them have them
+    bool same = false;        // the home is the same as before same_epoch, for an affinity of same_affinity
+    u16 same_affinity = 0;
+    u64 same_epoch = 0;
+    List<Obj> report;  // copies of this node that its home has yet to hear of
+    List<Entry> ask;   // entries of this home that it has yet to ask for
 };
 
 /// Who was a member in an epoch that is over.
@@ -201,6 +210,7 @@ struct Peer {
     u64 out = 0, in = 0;
     Room room = Room::enough;
     bool reported = false, broken = false;
+    bool left_out = false;  // it has not reported what this home has kept
     bool knows = false;    // of every written chunk, as it said last
     u64 served = 0;        // the last epoch, before this one, in which it reported to the end
     bool punched = false;  // has answered the PUNCH under way
@@ -587,7 +597,6 @@ private:
     void prepare(const krg_dsm_event& ev);
     void stop_epoch(u64 old_epoch);
     void abort_requests(u64 old_epoch);
-    void abort_directory();
     void abort_batches();
     void commit_view(const krg_dsm_event& ev);
     void begin_epoch();
@@ -595,17 +604,47 @@ private:
     void remember_view(OldView v);
     void start_over();
 
-    // rebuild.cc: reports, and the directory made of them
+    // report.cc: what homes are told
     bool report_some();
-    void report_copy(const Obj& o);
+    void gather(NodeId asker);
+    bool report_next(NodeId asker);
+    void on_report_ask(NodeId from, const Message& m);
+    bool answer_some();
+    void gather_asked(Chunk& c, const Message& m);
+    void report_copies(Chunk& c);
+    static void name_copy(Message& m, const Obj& o);
+    void not_reported(Obj& o);
+    void forget_reports();
+    void send_bits(const Chunk& c, NodeId to, bool answer);
+    [[nodiscard]] bool tells_others() const;
+    [[nodiscard]] bool must_tell(const krg_dsm_member& m) const;
+    void report_bits(Chunk& c, NodeId asker);
+    bool push_bits();
+
+    // keep.cc: what homes know already
+    [[nodiscard]] bool same_home(const Key& key, const krg_dsm_policy& policy);
+    [[nodiscard]] static bool closed(const Entry& e);
+    [[nodiscard]] bool names_lost(const Entry& e) const;
+    void erase_entry(Entry& e);
+    void abort_directory();
+    void sort_entries();
+    void unkeep();
+    void ask_all(NodeId node);
+    bool ask_some();
+    void question(const Chunk& c, NodeId node, const Entry& e);
+    void send_questions(const Chunk& c);
+    void on_report_asked(NodeId from);
+    [[nodiscard]] bool knows_bits(const Chunk& c, NodeId node);
+
+    // rebuild.cc: the directory made of it
     void on_report(NodeId from, const Message& m);
-    void add_copy(Entry& e, NodeId from, const Message& m);
-    void add_note(NodeId from, const Message& m);
+    void add_copy(Entry& e, NodeId from, const Reported& c);
+    void add_note(const Entry& e, NodeId from, const Reported& c);
     void on_bits(NodeId from, const Message& m);
     void on_report_end(NodeId from, const Message& m);
+    void rebuild_progress();
     void finish_rebuild();
     void judge_frozen(const Note& n);
-    void send_bits(const Chunk& c, NodeId to, bool answer);
     void on_bits_known();
     [[nodiscard]] u64 last_served() const;
     [[nodiscard]] u64 served_of(const krg_dsm_member& m) const;
@@ -617,10 +656,6 @@ private:
     [[nodiscard]] bool has_all_bits(const Chunk& c, u64 served) const;
     [[nodiscard]] u32 keepers_in(const OldView& v, const Chunk& c, NodeId out[KRG_DSM_REPLICAS_MAX]) const;
     [[nodiscard]] bool room_to_report(Entry& e);
-    [[nodiscard]] bool tells_others() const;
-    [[nodiscard]] bool must_tell(const krg_dsm_member& m) const;
-    void report_bits(const Chunk& c);
-    bool push_bits();
     void free_notes();
 
     krg_dsm_config cfg_;
@@ -692,13 +727,26 @@ private:
     List<Part> parts_;
 
     // Recovery.
-    enum class Reporting : u8 { none, in_doubt, copies, bits, end };
+    enum class Reporting : u8 { none, in_doubt, chunks, end };
     Reporting reporting_ = Reporting::none;
-    List<Obj> report_;
     Chunk *report_chunk_ = nullptr, *push_chunk_ = nullptr;
     u64 pushed_ = 0;  // bits sent to successors and not yet confirmed
     u32 report_member_ = 0;
-    bool self_reported_ = false;
+    u64 base_ = 0;         // the epoch before this one, if nothing came between: homes that served it know its copies
+    bool kept_ = false;    // this home did, and relies on what it knows
+    bool spread_ = false;  // and the bits of its chunks had come to all their keepers
+    Chunk* ask_chunk_ = nullptr;
+    u32 asked_ = 0;  // questions of this home without an answer
+    struct Question {
+        NodeId node = 0;
+        u64 bits[8] = {};
+    };
+    static constexpr u32 questions_max = 16;
+    Question question_[questions_max];
+    u32 questions_ = 0;
+    Parked *asks_ = nullptr, *asks_last_ = nullptr;  // questions to this node
+    bool answering_ = false;                         // the first of them
+    bool self_reported_ = false, self_left_out_ = false;
     u32 reports_ = 0;  // of others, to the end
     u64 last_reported_ = 0, self_served_ = 0, begun_ = 0;
     bool knows_chunks_ = false;  // every written chunk of the domain has a record here

@@ -119,7 +119,11 @@ void Engine::for_each(int (*visit)(void*, const krg_dsm_object*), void* context)
 /// Order of records does not matter: the parts are added up.
 u64 Engine::hash() const {
     u64 h = mix(epoch_, serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 |
-                            batch_wanted_ << 8 | static_cast<u64>(room_) << 9);
+                            batch_wanted_ << 8 | static_cast<u64>(room_) << 9 | kept_ << 12 | spread_ << 13 |
+                            answering_ << 14 | self_reported_ << 15 | static_cast<u64>(reports_) << 16 |
+                            static_cast<u64>(asked_) << 40);
+    h += mix(base_, last_reported_);
+    for (const Parked* p = asks_; p; p = p->next) h += mix(p->from, p->message.bits[0]) * 23;
     const auto set = [](const IdSet& s, u64 salt) {
         u64 x = salt;
         for (u32 i = 0; i < s.count(); i++) x = mix(x, s.at(i));
@@ -152,6 +156,7 @@ u64 Engine::hash() const {
         x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3) ^ set(e->frozen, 4));
         x = mix(x, mix(static_cast<u64>(e->current.type),
                        e->current.node | static_cast<u64>(e->current.mode) << 16 | static_cast<u64>(e->current.ahead) << 24));
+        x = mix(x, e->ask | e->kept << 1 | e->restoring << 2);
         for (const Want* w = e->queue; w; w = w->next)
             x = mix(x, mix(static_cast<u64>(w->type),
                            w->node | static_cast<u64>(w->mode) << 16 | static_cast<u64>(w->ahead) << 24));
@@ -169,7 +174,7 @@ u64 Engine::hash() const {
     for (const Chunk* c = chunks_.first(); c; c = chunks_.after(c))
         for (u32 i = 0; i <= 8; i++)
             h += mix(hash_of(c->key) + i,
-                     i < 8 ? c->bits[i] : c->complete << 3 | c->written << 2 | c->everywhere << 1 | c->told) *
+                     i < 8 ? c->bits[i] : c->complete << 4 | c->unsure << 3 | c->written << 2 | c->everywhere << 1 | c->told) *
                  5;
     for (const Part* p = parts_.first(); p; p = parts_.after(p->link))
         h += mix(mix(p->writer, p->id), static_cast<u64>(p->fate) | p->resolving << 4 | p->decided << 5 | p->received << 8) * 7;
@@ -252,6 +257,16 @@ extern "C" int krg_dsm_describe(const u8* data, u32 len, char* text, u32 room) {
     if (m.fate != Fate::none) {
         t.put(" fate");
         t.number(static_cast<unsigned>(m.fate));
+    }
+    for (u32 i = 0; m.type == Type::report && i < m.list_count; i++) {
+        t.put(" +");
+        t.number(m.copy[i].at);
+        t.put(" s");
+        t.number(m.copy[i].mode);
+        t.put(" v");
+        t.number(m.copy[i].version_epoch);
+        t.put('.');
+        t.number(m.copy[i].version_count);
     }
     for (u32 i = 0; i < m.rset.count; i++) {
         t.put(i ? ',' : '[');

@@ -178,6 +178,7 @@ void Engine::ask(Obj& o) {
         w->missed = true;
     }
     asked_again(o.key);
+    if (o.init_acks) o.init_acks = 0, o.request = 0;  // the write that was announced has to wait for another grant
     if (!o.request) o.request = next_request_++;
     Message m = about(Type::get, o);
     m.request = o.request;
@@ -383,7 +384,7 @@ void Engine::forget_if_empty(Obj& o) {
     dirty_.remove(o.dirty_link);
     timed_.remove(o.timed);
     blocked_.remove(o.blocked);
-    report_.remove(o.report);
+    not_reported(o);
     objects_.erase(heap_, &o);
 }
 

@@ -82,6 +82,15 @@ void rset(A& a, M& m) {
     for (auto& n : m.rset.node) a.u16s(n);
 }
 template<typename A, typename M>
+void copies(A& a, M& m) {
+    a.u8s(m.list_count);
+    for (u32 i = 0; i < m.list_count && i < report_max; i++) {
+        auto& c = m.copy[i];
+        a.u16s(c.at), a.u8s(c.mode), a.flag(c.initialised), a.u64s(c.version_epoch), a.u64s(c.version_count), a.u8s(c.nodes);
+        for (u32 k = 0; k < c.nodes && k < Rset::max; k++) a.u16s(c.node[k]);
+    }
+}
+template<typename A, typename M>
 void batch(A& a, M& m) {
     a.u16s(m.node);
     a.u64s(m.request);
@@ -134,10 +143,7 @@ bool fields(A& a, M& m) {
     case Type::decided:
     case Type::forget:
     case Type::batch_ask: batch(a, m); return true;
-    case Type::report:
-        object(a, m), a.u8s(m.mode), a.flag(m.dirty), a.flag(m.initialised), a.u64s(m.request), a.u16s(m.node), version(a, m),
-            rset(a, m);
-        return true;
+    case Type::report: object(a, m), copies(a, m); return true;
     case Type::bits:
         object(a, m);
         a.flag(m.keep);
@@ -149,13 +155,29 @@ bool fields(A& a, M& m) {
     case Type::clear: object(a, m), a.u64s(m.last), a.u64s(m.request); return true;
     case Type::punched:
     case Type::cleared: a.u64s(m.request); return true;
-    case Type::report_end: a.u64s(m.version.epoch), a.flag(m.keep); return true;
-    case Type::bits_known: return true;
+    case Type::report_end: version(a, m), a.flag(m.keep); return true;
+    case Type::report_ask:
+        object(a, m), a.flag(m.keep);
+        for (auto& b : m.bits) a.u64s(b);
+        return true;
+    case Type::bits_known:
+    case Type::report_asked: return true;
     case Type::room: a.choice(m.room); return true;
     case Type::none:
     case Type::count_: break;
     }
     return false;
+}
+
+/// Copies there can be, of objects of one chunk.
+bool sane_copies(const Message& m) {
+    constexpr u64 per_chunk = 1ull << KRG_DSM_CHUNK_SHIFT;
+    if (m.list_count > report_max || m.key.index % per_chunk) return false;
+    for (u32 i = 0; i < m.list_count; i++) {
+        const Reported& c = m.copy[i];
+        if (c.at >= per_chunk || c.mode == KRG_DSM_I || c.mode > KRG_DSM_F || c.nodes > Rset::max) return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -183,6 +205,7 @@ bool decode(Message& m, const u8* at, u32 length) {
     m.seq = r.get64();
     m.op = r.get64();
     if (!fields(in, m) || !r.complete()) return false;
+    if (m.type == Type::report) return sane_copies(m);
     return m.rset.count <= Rset::max && m.list_count <= batch_nodes_max;
 }
 
@@ -194,7 +217,7 @@ const char* name_of(Type type) {
                                             "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
                                             "BITS",     "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",      "CLEARED",
                                             "PINNED",   "BITS_KNOWN", "RELEASED",    "GET_RANGE",   "SKIPPED",    "DECLINED",
-                                            "ROOM"};
+                                            "ROOM",     "REPORT_ASK", "REPORT_ASKED"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

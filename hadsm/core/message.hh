@@ -41,10 +41,12 @@
 //	PUNCHED      back
 //	CLEAR        home -> all         forget that these were ever written
 //	CLEARED      back
-//	REPORT       any -> home         a copy
+//	REPORT       any -> home         copies of a chunk
 //	BITS         any -> home, successor  what of a chunk was ever written
 //	BITS_KNOWN   successor -> home
-//	REPORT_END   any -> home         that was all
+//	REPORT_END   any -> home         that was all, but for what a home knows that served the epoch before (version)
+//	REPORT_ASK   home -> any         report these of a chunk, too; keep: all that was left out
+//	REPORT_ASKED back: that was all
 //	ROOM         any -> all          how much memory it has left
 #pragma once
 
@@ -96,6 +98,8 @@ enum class Type : u8 {
     skipped,
     declined,
     room,
+    report_ask,
+    report_asked,
     count_,
 };
 
@@ -108,6 +112,20 @@ enum class Fate : u8 { none, receiving, staged, applied, dropped, last_ = droppe
 /// Nodes a batch may touch: what fits into one message.
 inline constexpr u32 batch_nodes_max = 126;
 
+/// Copies that one REPORT names.
+inline constexpr u32 report_max = 10;
+
+/// One of them. Plain, since it shares its place in a Message.
+struct Reported {
+    u64 version_epoch, version_count;
+    NodeId node[Rset::max];  ///< of an exclusive copy: who holds the committed version
+    u16 at;                  ///< in its chunk
+    u8 nodes;
+    u8 mode;  ///< enum krg_dsm_state
+    bool initialised;
+    [[nodiscard]] Version version() const { return {version_epoch, version_count}; }
+};
+
 struct Message {
     Type type = Type::none;
     u64 epoch = 0, seq = 0;
@@ -117,7 +135,7 @@ struct Message {
     u64 request = 0;  ///< request id of the requester, batch id
     Version version{};
     NodeId node = 0;  ///< third party: requester, target, writer of a batch
-    u8 mode = 0;      ///< enum krg_dsm_mode, or enum krg_dsm_state in a REPORT
+    u8 mode = 0;      ///< enum krg_dsm_mode
     Payload payload = Payload::have;
     Fate fate = Fate::none;
     Room room = Room::enough;
@@ -130,8 +148,11 @@ struct Message {
     u32 count = 0;
     u64 last = 0;      ///< of a range that begins with key
     u64 bits[8] = {};  ///< of a chunk; the first word: of a range that begins with key
-    NodeId list[batch_nodes_max] = {};
-    u8 list_count = 0;
+    union {
+        NodeId list[batch_nodes_max] = {};
+        Reported copy[report_max];  ///< of a REPORT
+    };
+    u8 list_count = 0;  ///< of either
     u64 handle = 0;  ///< not on the wire: the page that came with it
 };
 

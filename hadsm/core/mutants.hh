@@ -35,7 +35,12 @@
     X(LastComeFirstServed, "the newest request in a home's queue is served first")                                             \
     X(InjectionWithoutRoom, "a full node takes in what another one evicts")                                                    \
     X(RefusedInjectionDropped, "an evicted copy is dropped though the node that should take it has refused")                   \
-    X(DeviceForgotten, "what a device writes during a batch is taken for committed")
+    X(DeviceForgotten, "what a device writes during a batch is taken for committed")                                           \
+    X(LostNodesEntryKept, "a home keeps an entry that names a lost node over a view change")                                   \
+    X(OpenEntryKept, "a home keeps an entry in the middle of a transaction over a view change")                                \
+    X(NotAskedAgain, "a home that did not serve the last epoch does not ask for what holders left out")                        \
+    X(AnswersNotAwaited, "a home serves before what it asked for has come")                                                    \
+    X(RestoredKept, "an entry is kept though nobody knows whether its frozen copy was restored")
 
 namespace krg::dsm {
 

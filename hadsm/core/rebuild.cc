@@ -1,112 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-// Reports of copies after a view change, and the directory that a home makes of them.
+// The directory that a home makes of what is reported to it after a view change (report.cc).
 // The exclusive copy is the truth; without one the newest version that anybody has is.
 // A frozen copy counts if it is newer than all of them: its receiver never had it, or died
 // before anybody could see what it wrote.
 #include "hadsm/core/engine.hh"
 
 namespace krg::dsm {
-
-/// One more report; false: nothing to report now.
-bool Engine::report_some() {
-    switch (reporting_) {
-    case Reporting::none: break;
-    case Reporting::in_doubt:
-        if (in_doubt()) break;
-        for (Obj* o = objects_.first(); o; o = objects_.after(o)) report_.push(o->report, o);
-        report_chunk_ = chunks_.first();
-        report_member_ = 0;
-        reporting_ = Reporting::copies;
-        return true;
-    case Reporting::copies:
-        if (Obj* o = report_.first()) {
-            report_.remove(o->report);
-            if (o->state != KRG_DSM_I) report_copy(*o);
-        } else {
-            reporting_ = Reporting::bits;
-        }
-        return true;
-    case Reporting::bits:
-        if (const Chunk* c = report_chunk_) {
-            report_chunk_ = chunks_.after(c);
-            if (c->written) report_bits(*c);
-        } else {
-            reporting_ = Reporting::end;
-        }
-        return true;
-    case Reporting::end:
-        if (report_member_ < members_) {
-            Message m;
-            m.type = Type::report_end;
-            m.version.epoch = last_reported_;
-            m.keep = knows_chunks_;
-            send(member_[report_member_++].node, m);
-        } else {
-            reporting_ = Reporting::none;
-            last_reported_ = epoch_;
-        }
-        return true;
-    }
-    return push_bits();
-}
-
-void Engine::report_copy(const Obj& o) {
-    Message m = about(Type::report, o);
-    m.mode = o.state;
-    m.dirty = o.dirty || o.in_batch;
-    m.initialised = o.initialised && !o.version.zero();
-    m.version = o.version;
-    m.rset = o.rset;
-    send(home(o.key, o.policy), m);
-}
-
-void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
-    Message m;
-    m.type = Type::bits;
-    m.key = Key{c.key.container, c.key.index << KRG_DSM_CHUNK_SHIFT};
-    m.policy = c.policy;
-    for (u32 i = 0; i < 8; i++) m.bits[i] = c.bits[i];
-    m.keep = answer;
-    m.version.epoch = c.complete;
-    m.version.count = promise_of(c);
-    m.initialised = c.everywhere;
-    if (send(to, m) && answer) pushed_++;
-}
-
-/// This node tells those who do not know which chunks were written: the first of those known to know does.
-bool Engine::tells_others() const {
-    if (!knows_chunks_) return false;
-    for (u32 i = 0; i < members_ && member_[i].node < cfg_.self; i++)
-        if (!must_tell(member_[i])) return false;
-    return true;
-}
-
-bool Engine::must_tell(const krg_dsm_member& m) const {
-    const Peer* p = peers_.find(Key{0, m.node});
-    return m.node != cfg_.self && (!p || !p->knows);
-}
-
-void Engine::report_bits(const Chunk& c) {
-    const NodeId h = home(Key{c.key.container, c.key.index << KRG_DSM_CHUNK_SHIFT}, c.policy);
-    send_bits(c, h, false);
-    if (!tells_others()) return;
-    for (u32 i = 0; i < members_; i++)
-        if (member_[i].node != h && must_tell(member_[i])) send_bits(c, member_[i].node, false);
-}
-
-/// After a rebuild: the successors of a chunk learn what was written.
-bool Engine::push_bits() {
-    Chunk* c = push_chunk_;
-    if (!c) return false;
-    push_chunk_ = chunks_.after(c);
-    if (!c->written) return true;
-    NodeId p[KRG_DSM_REPLICAS_MAX];
-    place(Key{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT}, c->policy, p);
-    if (p[0] != cfg_.self) return true;
-    const u32 n = holders_of_bits(c->policy);
-    for (u32 i = 1; i < n; i++) send_bits(*c, p[i], true);
-    return true;
-}
 
 void Engine::on_bits(NodeId from, const Message& m) {
     Chunk* c = chunk(m.key, m.policy);
@@ -117,7 +16,10 @@ void Engine::on_bits(NodeId from, const Message& m) {
             rebuild_short_ = true;
         return;
     }
-    for (u32 i = 0; i < 8; i++) c->bits[i] |= m.bits[i];
+    for (u32 i = 0; i < 8; i++) {
+        c->unsure = c->unsure || (m.bits[i] & ~c->bits[i]);
+        c->bits[i] |= m.bits[i];
+    }
     c->written = true;
     c->everywhere = c->everywhere || m.initialised;
     NodeId old[KRG_DSM_REPLICAS_MAX];
@@ -144,18 +46,28 @@ void Engine::on_report(NodeId from, const Message& m) {
         impossible(from);
         return;
     }
-    Entry* e = entry(m.key, m.policy);
-    if (!e || !room_to_report(*e)) {
-        rebuild_short_ = true;
-        return;
+    for (u32 i = 0; i < m.list_count; i++) {
+        const Reported& c = m.copy[i];
+        const Key key{m.key.container, m.key.index + c.at};
+        Entry* e = entry(key, m.policy);
+        if (e && e->kept) {
+            unkeep();
+            e = entry(key, m.policy);
+        }
+        if (!e || !room_to_report(*e)) {
+            rebuild_short_ = true;
+            return;
+        }
+        if (c.mode != KRG_DSM_F) {
+            add_copy(*e, from, c);
+        } else if (!e->frozen.has(from)) {
+            e->frozen.add(from);
+            add_note(*e, from, c);
+            continue;
+        }
+        Chunk* in = c.initialised && !initialised(key) ? chunk(key, m.policy) : nullptr;
+        if (in && set_initialised(key, m.policy)) in->unsure = true;
     }
-    if (m.mode == KRG_DSM_F) {
-        e->frozen.add(from);
-        add_note(from, m);
-        return;
-    }
-    add_copy(*e, from, m);
-    if (m.initialised) set_initialised(m.key, m.policy);
 }
 
 /// Room for one more copy, and for whatever becomes of those that there are when all have reported.
@@ -165,25 +77,25 @@ bool Engine::room_to_report(Entry& e) {
            e.frozen.reserve(heap_, 1);
 }
 
-void Engine::add_copy(Entry& e, NodeId from, const Message& m) {
+void Engine::add_copy(Entry& e, NodeId from, const Reported& c) {
     const auto all_stale = [&e] {
         for (IdSet* set : {&e.sharers, &e.retained}) {
             for (u32 i = 0; i < set->count(); i++) e.stale.add(set->at(i));
             set->clear();
         }
     };
-    if (m.mode == KRG_DSM_X) {
+    if (c.mode == KRG_DSM_X) {
         if (e.exclusive) {
-            impossible(from);
+            if (e.writer != from) impossible(from);  // asked for twice, it says it twice
             return;
         }
         all_stale();
         e.exclusive = true;
         e.writer = from;
-        e.version = m.version;
-        for (u32 i = 0; i < m.rset.count; i++) {
-            e.retained.add(m.rset.node[i]);
-            e.stale.remove(m.rset.node[i]);
+        e.version = c.version();
+        for (u32 i = 0; i < c.nodes; i++) {
+            e.retained.add(c.node[i]);
+            e.stale.remove(c.node[i]);
         }
         return;
     }
@@ -191,29 +103,29 @@ void Engine::add_copy(Entry& e, NodeId from, const Message& m) {
         if (!e.retained.has(from)) e.stale.add(from);
         return;
     }
-    const bool newer = KRG_DSM_MUTANT(LowestVersionWins) ? m.version < e.version : m.version > e.version;
+    const bool newer = KRG_DSM_MUTANT(LowestVersionWins) ? c.version() < e.version : c.version() > e.version;
     if (!copies(e) || newer) {
         all_stale();
-        e.version = m.version;
+        e.version = c.version();
     }
-    if (m.version != e.version)
+    if (c.version() != e.version)
         e.stale.add(from);
-    else if (m.mode == KRG_DSM_S)
+    else if (c.mode == KRG_DSM_S)
         e.sharers.add(from);
     else
         e.retained.add(from);
 }
 
-void Engine::add_note(NodeId from, const Message& m) {
+void Engine::add_note(const Entry& e, NodeId from, const Reported& c) {
     Note* n = heap_.make<Note>();
     if (!n) {
         rebuild_short_ = true;
         return;
     }
-    n->key = m.key;
-    n->policy = m.policy;
+    n->key = e.key;
+    n->policy = e.policy;
     n->from = from;
-    n->version = m.version;
+    n->version = c.version();
     n->next = notes_;
     notes_ = n;
 }
@@ -230,22 +142,32 @@ void Engine::on_report_end(NodeId from, const Message& m) {
         impossible(from);
         return;
     }
-    if (from == cfg_.self) {
+    Peer* p = from == cfg_.self ? nullptr : peer(from);
+    if (!p && from != cfg_.self) {
+        reset(from, KRG_DSM_R_MEMORY);
+        return;
+    }
+    // What it left out is known here, if it speaks of the epoch that this home served. To a newcomer everybody says all.
+    const bool left_out = m.version.count && stayed(cfg_.self, m.version.count), known = left_out && kept_ && m.version.count == base_;
+    if (!p) {
         self_reported_ = true;
         self_served_ = m.version.epoch;
+        self_left_out_ = known;
     } else {
-        Peer* p = peer(from);
-        if (!p) {
-            reset(from, KRG_DSM_R_MEMORY);
-            return;
-        }
         if (!p->reported) reports_++;
         p->reported = true;
+        p->left_out = known;
         p->served = m.version.epoch;
         p->knows = m.keep;
     }
-    const bool all = self_reported_ && reports_ + 1 == members_;
-    if (!all && !KRG_DSM_MUTANT(ReportsTooEarly)) return;
+    if (left_out && !known) ask_all(from);
+    rebuild_progress();
+}
+
+/// Whatever was missing may have been the last.
+void Engine::rebuild_progress() {
+    const bool all = self_reported_ && reports_ + 1 == members_ && !ask_chunk_ && (!asked_ || KRG_DSM_MUTANT(AnswersNotAwaited));
+    if (home_serving_ || (!all && !KRG_DSM_MUTANT(ReportsTooEarly))) return;
     if (rebuild_short_) {
         // Some of it could not be kept: everything once more, when there may be memory.
         if (other_member())
@@ -264,17 +186,16 @@ u64 Engine::served_of(const krg_dsm_member& m) const {
 }
 
 /// The last epoch in which a home may have answered anybody: all who were members in it and still are
-/// reported to the end in it.
+/// reported to the end in it, or in a later one. 0: nobody is left of any.
 u64 Engine::last_served() const {
-    u64 last = 0;
+    u64 last = never;
     for (u32 i = 0; i < members_; i++) {
-        const u64 e = served_of(member_[i]);
-        if (e <= last) continue;
-        bool all = true;
-        for (u32 k = 0; k < members_ && all; k++) all = member_[k].since > e || served_of(member_[k]) >= e;
-        if (all) last = e;
+        const u64 before = member_[i].since - 1, e = served_of(member_[i]), most = e > before ? e : before;
+        if (most < last) last = most;
     }
-    return last;
+    for (u32 i = 0; i < members_; i++)
+        if (member_[i].since <= last) return last;
+    return 0;
 }
 
 /// Who had all bits of a chunk at the end of the last epoch that began here has them until this one: in between nobody
@@ -361,6 +282,7 @@ void Engine::finish_rebuild() {
     for (const Note* n = notes_; n; n = n->next) judge_frozen(*n);
     free_notes();
     for (Entry* e = entries_.first(); e; e = entries_.after(e)) {
+        e->kept = false;
         if (lacks_copies(*e) || e->stale.count()) e->repair = true;
         ready_entries_.push(e->ready, e);
     }
@@ -403,6 +325,7 @@ void Engine::judge_frozen(const Note& n) {
         return;
     }
     e->frozen.remove(n.from);
+    e->restoring = !KRG_DSM_MUTANT(RestoredKept);  // until the next view change there is no telling whether it has come
     send(n.from, m);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // The end of an epoch and the beginning of the next. PREPARE: transactions are given
 // up, copies and programs' requests stay. COMMIT: batches in doubt are decided first
-// (resolve.cc), then everybody reports its copies to the homes (rebuild.cc), then the
-// requests are sent again.
+// (resolve.cc), then everybody reports its copies to the homes (report.cc, rebuild.cc),
+// then the requests are sent again.
 #include "hadsm/core/engine.hh"
 
 namespace krg::dsm {
@@ -42,6 +42,10 @@ void Engine::prepare(const krg_dsm_event& ev) {
         return;
     }
     const u64 old_epoch = epoch_;
+    // Straight from an epoch in which this node has told all it had to the next.
+    base_ = begun_ && begun_ == epoch_ && last_reported_ == epoch_ ? epoch_ : 0;
+    kept_ = base_ && home_serving_ && !hole_;
+    spread_ = kept_ && !push_chunk_ && !pushed_;
     serving_ = home_serving_ = false;
     if (!install_members(ev)) {
         // Without the list of members this node cannot take part in the epoch: it must go.
@@ -70,13 +74,13 @@ void Engine::stop_epoch(u64 old_epoch) {
     for (Peer* p = peers_.first(); p; p = peers_.after(p)) {
         p->in = p->out = 0;
         p->room = Room::enough;  // it says otherwise at once in the next epoch
-        p->reported = p->broken = false;
+        p->reported = p->broken = p->left_out = false;
         const krg_dsm_member* m = member(static_cast<NodeId>(p->key.index));
         if (!m || m->since > begun_) p->knows = false;  // another life of the node, which was told nothing
     }
     reporting_ = Reporting::none;
-    while (Obj* o = report_.first()) report_.remove(o->report);
-    self_reported_ = false;
+    forget_reports();
+    self_reported_ = self_left_out_ = false;
     reports_ = 0;
     rebuild_short_ = false;
     resolve_at_ = report_again_at_ = never;
@@ -121,23 +125,6 @@ void Engine::abort_requests(u64 old_epoch) {
     }
 }
 
-/// The directory is rebuilt from the holders.
-void Engine::abort_directory() {
-    stats_.repair_total = stats_.repair_left = 0;
-    while (Entry* e = entries_.first()) {
-        while (Want* w = e->queue) {
-            e->queue = w->next;
-            heap_.drop(w);
-        }
-        ready_entries_.remove(e->ready);
-        e->sharers.release(heap_);
-        e->retained.release(heap_);
-        e->stale.release(heap_);
-        e->frozen.release(heap_);
-        entries_.erase(heap_, e);
-    }
-}
-
 void Engine::abort_batches() {
     if (snapshot_ && !snapshot_->aborted) {
         snapshot_->aborted = true;  // freed when the edge is done with it
@@ -167,6 +154,7 @@ void Engine::begin_epoch() {
     drained_told_ = false;
     if (room_ != Room::enough) tell_room();
     keep_bits();
+    sort_entries();
     Parked* waiting = parked_;
     parked_ = parked_last_ = nullptr;
     parked_count_ = 0;
@@ -206,7 +194,8 @@ void Engine::begin_epoch() {
 
 /// A node that is alone has lost a message to itself: its own epoch begins once more.
 void Engine::start_over() {
-    serving_ = home_serving_ = false;
+    serving_ = home_serving_ = kept_ = spread_ = false;
+    base_ = 0;
     stop_epoch(epoch_);
     begin_epoch();
 }

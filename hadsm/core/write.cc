@@ -176,7 +176,11 @@ void Engine::on_retained(NodeId from, const Message& m) {
         impossible(from);
         return;
     }
-    if (m.error == Errno::none && make_room(*e)) {
+    if (m.error == Errno::none && !make_room(*e)) {
+        reset(from, KRG_DSM_R_MEMORY);  // it has a copy that could not be named
+        return;
+    }
+    if (m.error == Errno::none) {
         e->stale.remove(from);
         e->retained.add(from);
     } else if (m.error == Errno::nospc && e->no_room++ < KRG_DSM_REPLICAS_MAX) {
@@ -289,10 +293,13 @@ void Engine::on_init(NodeId from, const Message& m) {
         come_early(from, m);
         return;
     }
-    if (!(m.keep ? set_written(m.key, m.policy) != nullptr : set_initialised(m.key, m.policy))) {
+    Chunk* c = set_written(m.key, m.policy);
+    if (!c) {
         reset(from, KRG_DSM_R_MEMORY);
         return;
     }
+    // Who does not keep the bits needs to know of the chunk only. Whether all the others have heard, nobody here knows.
+    if (!m.keep && keeps_bits(m.key, m.policy, cfg_.self)) c->unsure = set_initialised(m.key, m.policy);
     Message r = about(Type::init_done, m);
     r.request = m.request;
     send(from, r);

@@ -52,7 +52,8 @@ struct Scenario {
     unsigned objects;
     u8 replicas;  ///< 1: volatile
     unsigned crashes;
-    std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3
+    std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3, as many as there are
+    unsigned resets = 0;                           ///< of the connection of n1 and n2: a view change in which nobody is lost
 };
 
 constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, E = Op::evict, Y = Op::sync;
@@ -92,6 +93,22 @@ const std::vector<Scenario>& scenarios() {
         {"ahead-durable", "the same with k = 2", 2, 2, 0, {{{U, 1}}, {{A, 0}, {R, 1}}, {}}},
         {"ahead-crash", "a run of two objects ahead, k = 2, any node may crash", 2, 2, 1, {{{U, 1}}, {{A, 0}}, {}}},
         {"hole-volatile-crash", "the same, volatile, the hole's node reads", 1, 1, 1, {{{U, 0}}, {{P, 0}, {R, 0}}, {}}},
+        {"volatile-reset", "a writer and a reader, a view change without a loss", 1, 1, 0, {{{U, 0}}, {{R, 0}}, {}}, 1},
+        {"durable-reset", "two writers on two nodes, k = 2, a view change without a loss", 1, 2, 0, {{{U, 0}, {R, 0}}, {{U, 0}}}, 1},
+        {"evict-reset",
+         "a writer that syncs and a node that gives up what it keeps, k = 2, a view change without a loss",
+         1,
+         2,
+         0,
+         {{{U, 0}, {Y, 0}}, {{E, 0}}},
+         1},
+        {"reset-crash",
+         "two writers on two nodes, volatile, a view change without a loss, any node may crash",
+         1,
+         1,
+         1,
+         {{{U, 0}}, {{U, 0}, {R, 0}}},
+         1},
     };
     return all;
 }
@@ -99,7 +116,7 @@ const std::vector<Scenario>& scenarios() {
 Setup setup_of(const Scenario& sc, u32 overlook) {
     Setup s;
     s.overlook = overlook;
-    s.nodes = 3;
+    s.nodes = static_cast<u16>(sc.script.size());
     s.programs = 1;
     s.scripted = s.arenas = true;
     s.params.retry_us = 100;
@@ -166,7 +183,7 @@ void Explorer::branch(const Move& m) {
     // Only one node's engine changes with a move, but for a crash and for the end of who was expelled.
     u32 touched = m.kind == MoveKind::deliver ? 1U << m.b : 1U << m.a;
     if (m.kind == MoveKind::crash || m.kind == MoveKind::commit) touched = ~0U;
-    if (m.kind == MoveKind::time || m.kind == MoveKind::propose) touched = 0;
+    if (m.kind == MoveKind::time || m.kind == MoveKind::propose || m.kind == MoveKind::reset) touched = 0;
     const auto saved = world_.save(touched);
     path_.push_back(m);
     deepest_ = std::max<u64>(deepest_, path_.size());
@@ -209,6 +226,7 @@ void Explorer::search() {
     if (world_.at().crashes < scenario_.crashes)
         for (NodeId n = 1; n <= setup_.nodes; n++)
             if (const Move m{MoveKind::crash, static_cast<u8>(n)}; world_.enabled(m)) moves.push_back(m);
+    if (const Move m{MoveKind::reset, 1, 2}; world_.at().resets < scenario_.resets && world_.enabled(m)) moves.push_back(m);
     for (const Move& m : moves) branch(m);
     if (!stuck || broken_ || truncated_) return;
     u64 next = never;

@@ -62,9 +62,12 @@ void Fleet::view(const std::vector<NodeId>& without, const std::vector<NodeId>& 
         return std::find(list.begin(), list.end(), n) != list.end();
     };
     std::vector<krg_dsm_member> members;
-    for (NodeId n = 1; n < node_.size(); n++)
-        if (node_[n].engine && !in(without, n)) members.push_back({n, static_cast<u16>(in(leaving, n)), 0, node_[n].since});
     epoch_++;
+    for (NodeId n = 1; n < node_.size(); n++) {
+        if (!node_[n].engine || in(without, n)) continue;
+        if (node_[n].since == 0) node_[n].since = epoch_;
+        members.push_back({n, static_cast<u16>(in(leaving, n)), 0, node_[n].since});
+    }
     krg_dsm_event ev{};
     ev.epoch = epoch_;
     ev.len = static_cast<u32>(members.size());

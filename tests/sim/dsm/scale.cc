@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Operations one by one in a fleet of engines at rest, and the end of one node. See scale.hh.
+// Operations one by one in a fleet of engines at rest, and view changes: a reset, the end of one node, one more. See scale.hh.
 #include "tests/sim/dsm/scale.hh"
 
 #include <CLI/CLI.hpp>
@@ -27,11 +27,12 @@ struct Cost {
     double messages = 0, bytes = 0;
 };
 
-struct Crash {
-    u64 objects = 0;  ///< of which the dead node had a copy, or was the home
+/// What a view change costs.
+struct Change {
+    u64 objects = 0;  ///< of which a dead node had a copy, or was the home
     u64 messages = 0, bytes = 0;
     u64 ends = 0;  ///< REPORT_END among them
-    u64 reports = 0, bits = 0, copies = 0;
+    u64 reports = 0, bits = 0, asked = 0, copies = 0;
 };
 
 struct Measured {
@@ -42,7 +43,7 @@ struct Measured {
     u64 entry_bytes = 0;         ///< at the home, of an object that another writes
     u64 entry_shared_bytes = 0;  ///< the same with eight readers
     u64 copy_bytes = 0;          ///< at the node that has the object
-    Crash crash;
+    Change reset, crash, join;
     u64 real_ms = 0;
 };
 
@@ -57,7 +58,8 @@ krg_dsm_object object_of(u64 container, u64 index, bool durable) {
 
 class Measurement {
 public:
-    explicit Measurement(u16 nodes) : nodes_(nodes), fleet_(nodes, params()) {}
+    /// One more waits to join.
+    explicit Measurement(u16 nodes) : nodes_(nodes), fleet_(static_cast<u16>(nodes + 1), params()) {}
     std::optional<Measured> measured();
     [[nodiscard]] std::string why() const { return fleet_.broken().empty() ? why_ : fleet_.broken(); }
 
@@ -95,7 +97,9 @@ private:
     void commits();
     void migration(bool durable);
     void directory();
-    void crash();
+    void changes();
+    [[nodiscard]] NodeId newcomer() const { return static_cast<NodeId>(nodes_ + 1); }
+    Change change(const std::vector<NodeId>& without);
 
     u16 nodes_;
     Fleet fleet_;
@@ -195,8 +199,26 @@ void Measurement::directory() {
     m_.entry_shared_bytes = (fleet_.stats(home).memory - at_home) / many;
 }
 
-/// Some nodes wrote and committed, others have read a part of it. One of the writers dies.
-void Measurement::crash() {
+/// The next view, until everything has its copies.
+Change Measurement::change(const std::vector<NodeId>& without) {
+    const Traffic before = fleet_.traffic();
+    fleet_.view(without);
+    if (!fleet_.rest()) why_ = "not everything has its copies after a view change";
+    const Traffic t = fleet_.traffic().since(before);
+    Change c;
+    c.messages = t.messages;
+    c.bytes = t.bytes;
+    c.ends = fleet_.messages(t, "REPORT_END");
+    c.reports = fleet_.messages(t, "REPORT");
+    c.bits = fleet_.messages(t, "BITS");
+    c.asked = fleet_.messages(t, "REPORT_ASK");
+    c.copies = t.pages;
+    return c;
+}
+
+/// Some nodes wrote and committed, others have read a part of it. A connection is reset, one of the writers dies, another
+/// node comes.
+void Measurement::changes() {
     std::vector<krg_dsm_object> all;
     std::vector<NodeId> who;
     for (unsigned w = 0; w < writers; w++) {
@@ -212,27 +234,24 @@ void Measurement::crash() {
     }
     for (std::size_t i = 0; i < all.size(); i += 2) reads(who[(i / crash_objects + 1) % writers], all[i]);
     if (!fleet_.rest()) why_ = "not everything has its copies before the crash";
+    change({newcomer()});  // what was new in the first view is known to all after the second
+    m_.reset = change({newcomer()});
     const NodeId victim = who[0];
-    for (const krg_dsm_object& o : all)
-        m_.crash.objects += fleet_.home(o) == victim || fleet_.copy(victim, o).state != KRG_DSM_I ? 1 : 0;
-    const Traffic before = fleet_.traffic();
+    u64 objects = 0;
+    for (const krg_dsm_object& o : all) objects += fleet_.home(o) == victim || fleet_.copy(victim, o).state != KRG_DSM_I ? 1 : 0;
     fleet_.crash(victim);
-    fleet_.view();
-    if (!fleet_.rest()) why_ = "not everything has its copies after the crash";
-    const Traffic t = fleet_.traffic().since(before);
-    m_.crash.messages = t.messages;
-    m_.crash.bytes = t.bytes;
-    m_.crash.ends = fleet_.messages(t, "REPORT_END");
-    m_.crash.reports = fleet_.messages(t, "REPORT");
-    m_.crash.bits = fleet_.messages(t, "BITS");
-    m_.crash.copies = t.pages;
+    m_.crash = change({newcomer()});
+    m_.crash.objects = objects;
     for (const krg_dsm_object& o : all) reads(who[1], o);
+    m_.join = change({});
+    for (const krg_dsm_object& o : all) m_.join.objects += fleet_.home(o) == newcomer() ? 1 : 0;
+    for (const krg_dsm_object& o : all) reads(who[2], o);
 }
 
 std::optional<Measured> Measurement::measured() {
     const auto began = std::chrono::steady_clock::now();
     m_.nodes = nodes_;
-    fleet_.view();
+    fleet_.view({newcomer()});
     m_.form_messages = fleet_.traffic().messages;
     m_.engine_bytes = fleet_.stats(nodes_).memory;
     faults();
@@ -240,7 +259,7 @@ std::optional<Measured> Measurement::measured() {
     commits();
     migration(false);
     migration(true);
-    crash();
+    changes();
     directory();
     for (NodeId n = 2; n <= nodes_ && why().empty(); n++)  // n1 is the one that died
 
@@ -285,16 +304,21 @@ std::vector<Row> rows_of(const std::vector<Measured>& all) {
     add("record at the holder, bytes per object", [](const Measured& m) { return fmt::to_string(m.copy_bytes); });
     add("engine that has nothing, KiB", [](const Measured& m) { return fmt::to_string(m.engine_bytes / 1024); });
     add("first view: messages", [](const Measured& m) { return fmt::to_string(m.form_messages); });
-    add("crash: messages", [](const Measured& m) { return fmt::to_string(m.crash.messages); });
-    add("crash: KiB", [](const Measured& m) { return fmt::to_string(m.crash.bytes / 1024); });
-    add("crash: REPORT_END, one from each to each", [](const Measured& m) { return fmt::to_string(m.crash.ends); });
-    add("crash: all others", [](const Measured& m) { return fmt::to_string(m.crash.messages - m.crash.ends); });
-    add("crash: REPORT / BITS / pages copied",
-        [](const Measured& m) { return fmt::format("{} / {} / {}", m.crash.reports, m.crash.bits, m.crash.copies); });
+    const auto add_change = [&add](const std::string& what, Change Measured::*at) {
+        add(what + ": messages / KiB",
+            [at](const Measured& m) { return fmt::format("{} / {}", (m.*at).messages, (m.*at).bytes / 1024); });
+        add(what + ": without REPORT_END, one from each to each",
+            [at](const Measured& m) { return fmt::to_string((m.*at).messages - (m.*at).ends); });
+        add(what + ": REPORT / REPORT_ASK / BITS / pages copied", [at](const Measured& m) {
+            const Change& c = m.*at;
+            return fmt::format("{} / {} / {} / {}", c.reports, c.asked, c.bits, c.copies);
+        });
+    };
+    add_change("reset of a connection", &Measured::reset);
+    add_change("crash", &Measured::crash);
     add("crash: objects the dead node had or was home of", [](const Measured& m) { return fmt::to_string(m.crash.objects); });
-    add("crash: messages per object of the cluster, without REPORT_END", [](const Measured& m) {
-        return number(static_cast<double>((m.crash.messages - m.crash.ends) * 10 / (writers * crash_objects)) / 10);
-    });
+    add_change("join", &Measured::join);
+    add("join: objects whose home is the newcomer", [](const Measured& m) { return fmt::to_string(m.join.objects); });
     add("real time, s", [](const Measured& m) { return number(static_cast<double>(m.real_ms / 100) / 10); });
     return rows;
 }
@@ -325,13 +349,17 @@ void print_json(const std::vector<Measured>& all) {
         for (const Cost& c : m.costs)
             costs += fmt::format("{}\n    {{\"operation\": \"{}\", \"messages\": {:.1f}, \"bytes\": {:.1f}}}",
                                  costs.empty() ? "" : ",", c.name, c.messages, c.bytes);
-        const Crash& c = m.crash;
+        std::string changes;
+        for (const auto& [what, c] : {std::pair{"reset", m.reset}, std::pair{"crash", m.crash}, std::pair{"join", m.join}})
+            changes += fmt::format(
+                "\"{}\": {{\"objects\": {}, \"messages\": {}, \"bytes\": {}, \"report_end\": {}, \"report\": {}, "
+                "\"report_ask\": {}, \"bits\": {}, \"pages\": {}}}, ",
+                what, c.objects, c.messages, c.bytes, c.ends, c.reports, c.asked, c.bits, c.copies);
         fmt::print(
             "  {{\"nodes\": {}, \"engine_bytes\": {}, \"entry_bytes\": {}, \"entry_shared_bytes\": {}, \"copy_bytes\": {}, "
-            "\"form_messages\": {}, \"crash\": {{\"objects\": {}, \"messages\": {}, \"bytes\": {}, \"report_end\": {}, "
-            "\"report\": {}, \"bits\": {}, \"pages\": {}}}, \"real_ms\": {}, \"operations\": [{}]}}{}\n",
-            m.nodes, m.engine_bytes, m.entry_bytes, m.entry_shared_bytes, m.copy_bytes, m.form_messages, c.objects, c.messages,
-            c.bytes, c.ends, c.reports, c.bits, c.copies, m.real_ms, costs, &m == &all.back() ? "" : ",");
+            "\"form_messages\": {}, {}\"real_ms\": {}, \"operations\": [{}]}}{}\n",
+            m.nodes, m.engine_bytes, m.entry_bytes, m.entry_shared_bytes, m.copy_bytes, m.form_messages, changes, m.real_ms, costs,
+            &m == &all.back() ? "" : ",");
     }
     fmt::print("]}}\n");
 }
