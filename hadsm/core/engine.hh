@@ -144,9 +144,9 @@ struct Entry {
     Link<Entry> all, ready;
     krg_dsm_policy policy{};
     bool exclusive = false;
-    bool repair = false;   // wanted when nothing else is
-    bool lacking = false;  // counted in repair_left
-    bool others = false;   // the current transaction needed more than home and requester
+    bool repair = false;     // wanted when nothing else is
+    bool lacking = false;    // counted in repair_left
+    bool others = false;     // the current transaction needed more than home and requester
     bool ask = false;        // after a view change: those who may have copies are asked
     bool kept = false;       // ... it is as it was, until this home serves
     bool restoring = false;  // a frozen copy was restored in this epoch
@@ -211,9 +211,9 @@ struct Peer {
     Room room = Room::enough;
     bool reported = false, broken = false;
     bool left_out = false;  // it has not reported what this home has kept
-    bool knows = false;    // of every written chunk, as it said last
-    u64 served = 0;        // the last epoch, before this one, in which it reported to the end
-    bool punched = false;  // has answered the PUNCH under way
+    bool knows = false;     // of every written chunk, as it said last
+    u64 served = 0;         // the last epoch, before this one, in which it reported to the end
+    bool punched = false;   // has answered the PUNCH under way
 };
 
 /// One object of a batch of this node.

@@ -168,6 +168,10 @@ void Engine::run_forward(Obj& o) {
             arm(o, o.hold_until);
             return;
         }
+        if (o.device && snapshot_) {  // a view change has dropped the batch, and the edge still copies
+            arm(o, now_ + cfg_.params.retry_us);
+            return;
+        }
         // Asked again once the page is quiet: until then programs may have written others. What a device still writes is dirty
         // again after every batch: whether it has stopped only the edge knows.
         if (((!o.device || o.in_batch) && !may_leave(o)) || !quieten(o, write) || !may_leave(o)) return;

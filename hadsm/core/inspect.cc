@@ -119,9 +119,8 @@ void Engine::for_each(int (*visit)(void*, const krg_dsm_object*), void* context)
 /// Order of records does not matter: the parts are added up.
 u64 Engine::hash() const {
     u64 h = mix(epoch_, serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 |
-                            batch_wanted_ << 8 | static_cast<u64>(room_) << 9 | kept_ << 12 | spread_ << 13 |
-                            answering_ << 14 | self_reported_ << 15 | static_cast<u64>(reports_) << 16 |
-                            static_cast<u64>(asked_) << 40);
+                            batch_wanted_ << 8 | static_cast<u64>(room_) << 9 | kept_ << 12 | spread_ << 13 | answering_ << 14 |
+                            self_reported_ << 15 | static_cast<u64>(reports_) << 16 | static_cast<u64>(asked_) << 40);
     h += mix(base_, last_reported_);
     for (const Parked* p = asks_; p; p = p->next) h += mix(p->from, p->message.bits[0]) * 23;
     const auto set = [](const IdSet& s, u64 salt) {

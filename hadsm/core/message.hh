@@ -153,7 +153,7 @@ struct Message {
         Reported copy[report_max];  ///< of a REPORT
     };
     u8 list_count = 0;  ///< of either
-    u64 handle = 0;  ///< not on the wire: the page that came with it
+    u64 handle = 0;     ///< not on the wire: the page that came with it
 };
 
 /// A message about the object of @x, whatever has a key and a policy.

@@ -148,7 +148,8 @@ void Engine::on_report_end(NodeId from, const Message& m) {
         return;
     }
     // What it left out is known here, if it speaks of the epoch that this home served. To a newcomer everybody says all.
-    const bool left_out = m.version.count && stayed(cfg_.self, m.version.count), known = left_out && kept_ && m.version.count == base_;
+    const bool left_out = m.version.count && stayed(cfg_.self, m.version.count),
+               known = left_out && kept_ && m.version.count == base_;
     if (!p) {
         self_reported_ = true;
         self_served_ = m.version.epoch;
@@ -166,7 +167,8 @@ void Engine::on_report_end(NodeId from, const Message& m) {
 
 /// Whatever was missing may have been the last.
 void Engine::rebuild_progress() {
-    const bool all = self_reported_ && reports_ + 1 == members_ && !ask_chunk_ && (!asked_ || KRG_DSM_MUTANT(AnswersNotAwaited));
+    const bool all = self_reported_ && reports_ + 1 == members_ && !ask_chunk_ &&
+                     (!asked_ || KRG_DSM_MUTANT(AnswersNotAwaited));
     if (home_serving_ || (!all && !KRG_DSM_MUTANT(ReportsTooEarly))) return;
     if (rebuild_short_) {
         // Some of it could not be kept: everything once more, when there may be memory.
@@ -186,16 +188,16 @@ u64 Engine::served_of(const krg_dsm_member& m) const {
 }
 
 /// The last epoch in which a home may have answered anybody: all who were members in it and still are
-/// reported to the end in it, or in a later one. 0: nobody is left of any.
+/// reported to the end in it, or in a later one. 0: nobody is left who was in any.
 u64 Engine::last_served() const {
-    u64 last = never;
+    u64 last = never, newest = 0;
     for (u32 i = 0; i < members_; i++) {
-        const u64 before = member_[i].since - 1, e = served_of(member_[i]), most = e > before ? e : before;
+        const u64 e = served_of(member_[i]), before = member_[i].since ? member_[i].since - 1 : 0,
+                  most = e > before ? e : before;
+        if (e > newest) newest = e;
         if (most < last) last = most;
     }
-    for (u32 i = 0; i < members_; i++)
-        if (member_[i].since <= last) return last;
-    return 0;
+    return last < newest ? last : newest;
 }
 
 /// Who had all bits of a chunk at the end of the last epoch that began here has them until this one: in between nobody

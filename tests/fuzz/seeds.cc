@@ -152,7 +152,8 @@ krg::dsm::Message dsm_message(krg::dsm::Type type, uint8_t mode) {
     m.list[1] = 3;
     m.rset.add(3);
     m.bits[0] = 1;
-    if (type == Type::report) m.copy[0] = {5, 1, {3, 0, 0}, 0, 1, static_cast<uint8_t>(mode == KRG_DSM_WRITE ? KRG_DSM_X : KRG_DSM_S), true};
+    if (type == Type::report)
+        m.copy[0] = {5, 1, {3, 0, 0}, 0, 1, static_cast<uint8_t>(mode == KRG_DSM_WRITE ? KRG_DSM_X : KRG_DSM_S), true};
     if (type == Type::report) m.list_count = 1;
     return m;
 }

@@ -54,7 +54,7 @@ private:
     struct Node {
         krg_dsm* engine = nullptr;
         bool active = false, drained = false;
-        u64 since = 0;  ///< 0: has not been in a view
+        u64 since = 0;                      ///< 0: has not been in a view
         std::vector<krg_dsm_event> events;  ///< of its edge, after what it is at
     };
     void step(NodeId node, krg_dsm_event ev);

@@ -238,7 +238,8 @@ void Measurement::changes() {
     m_.reset = change({newcomer()});
     const NodeId victim = who[0];
     u64 objects = 0;
-    for (const krg_dsm_object& o : all) objects += fleet_.home(o) == victim || fleet_.copy(victim, o).state != KRG_DSM_I ? 1 : 0;
+    for (const krg_dsm_object& o : all)
+        objects += fleet_.home(o) == victim || fleet_.copy(victim, o).state != KRG_DSM_I ? 1 : 0;
     fleet_.crash(victim);
     m_.crash = change({newcomer()});
     m_.crash.objects = objects;
@@ -351,15 +352,15 @@ void print_json(const std::vector<Measured>& all) {
                                  costs.empty() ? "" : ",", c.name, c.messages, c.bytes);
         std::string changes;
         for (const auto& [what, c] : {std::pair{"reset", m.reset}, std::pair{"crash", m.crash}, std::pair{"join", m.join}})
-            changes += fmt::format(
-                "\"{}\": {{\"objects\": {}, \"messages\": {}, \"bytes\": {}, \"report_end\": {}, \"report\": {}, "
-                "\"report_ask\": {}, \"bits\": {}, \"pages\": {}}}, ",
-                what, c.objects, c.messages, c.bytes, c.ends, c.reports, c.asked, c.bits, c.copies);
+            changes +=
+                fmt::format("\"{}\": {{\"objects\": {}, \"messages\": {}, \"bytes\": {}, \"report_end\": {}, \"report\": {}, "
+                            "\"report_ask\": {}, \"bits\": {}, \"pages\": {}}}, ",
+                            what, c.objects, c.messages, c.bytes, c.ends, c.reports, c.asked, c.bits, c.copies);
         fmt::print(
             "  {{\"nodes\": {}, \"engine_bytes\": {}, \"entry_bytes\": {}, \"entry_shared_bytes\": {}, \"copy_bytes\": {}, "
             "\"form_messages\": {}, {}\"real_ms\": {}, \"operations\": [{}]}}{}\n",
-            m.nodes, m.engine_bytes, m.entry_bytes, m.entry_shared_bytes, m.copy_bytes, m.form_messages, changes, m.real_ms, costs,
-            &m == &all.back() ? "" : ",");
+            m.nodes, m.engine_bytes, m.entry_bytes, m.entry_shared_bytes, m.copy_bytes, m.form_messages, changes, m.real_ms,
+            costs, &m == &all.back() ? "" : ",");
     }
     fmt::print("]}}\n");
 }
