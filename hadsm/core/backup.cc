@@ -97,7 +97,11 @@ void Engine::on_forget(NodeId from, const Message& m) {
 /// The staged versions become the committed ones.
 void Engine::apply(Part& p) {
     while (Staged* s = p.items.first()) {
-        if (s->initialises) set_initialised(s->key, s->policy);  // its chunk was made when the item came
+        if (s->initialises) {
+            Chunk* c = set_written(s->key, s->policy);  // it was made when the item came
+            // Of a batch in doubt the home may have heard nothing.
+            if (c && set_initialised(s->key, s->policy)) c->unsure = c->unsure || p.epoch < epoch_;
+        }
         if (s->obj) take_staged(*s);
         free_staged(*s);
     }

@@ -39,8 +39,7 @@
     X(LostNodesEntryKept, "a home keeps an entry that names a lost node over a view change")                                   \
     X(OpenEntryKept, "a home keeps an entry in the middle of a transaction over a view change")                                \
     X(NotAskedAgain, "a home that did not serve the last epoch does not ask for what holders left out")                        \
-    X(AnswersNotAwaited, "a home serves before what it asked for has come")                                                    \
-    X(RestoredKept, "an entry is kept though nobody knows whether its frozen copy was restored")
+    X(AnswersNotAwaited, "a home serves before what it asked for has come")
 
 namespace krg::dsm {
 

@@ -327,7 +327,7 @@ void Engine::judge_frozen(const Note& n) {
         return;
     }
     e->frozen.remove(n.from);
-    e->restoring = !KRG_DSM_MUTANT(RestoredKept);  // until the next view change there is no telling whether it has come
+    e->restoring = true;  // until the next view change there is no telling whether it has come
     send(n.from, m);
 }
 

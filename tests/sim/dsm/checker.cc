@@ -63,9 +63,14 @@ void Checker::crash(NodeId node, u32 frozen) {
         // What nobody but the dead node has seen may be there or not.
         if (o.line.size() > 1) o.open = true;
         if (!o.promise.durable) o.undo = o.undo || (frozen >> i & 1) != 0;
-        for (NodeId other = 1; other <= nodes_; other++)
-            if (const Copy& c = copy_[other][i]; other != node && node_[other].alive && c.state == KRG_DSM_F)
-                o.frozen.insert(o.frozen.end(), c.kept.begin(), c.kept.end());
+        for (NodeId other = 1; other <= nodes_; other++) {
+            const Copy& c = copy_[other][i];
+            if (other == node || !node_[other].alive) continue;
+            if (c.state == KRG_DSM_F) o.frozen.insert(o.frozen.end(), c.kept.begin(), c.kept.end());
+            // A backup that is being replaced: the writer has committed to the new one, and this one was not told yet.
+            for (Value v : c.kept)
+                if (c.state == KRG_DSM_R && v != o.line.back()) o.frozen.push_back(v);
+        }
         o.judge = true;
     }
     n.alive = false;
@@ -302,11 +307,14 @@ bool Checker::keepers_gone(const Object& o) const {
 }
 
 /// More nodes died at once than its class survives, and of an object that all of them took with them the copy comes back that
-/// the writer before the last still kept frozen: nobody but the dead had seen what came after it.
+/// the writer before the last still kept frozen, or a backup that was being replaced: nobody but the dead had seen what came
+/// after it.
 bool Checker::goes_back(unsigned object, Value v) {
     Object& o = object_[object];
-    if (!o.promise.durable || o.lost || std::find(o.frozen.begin(), o.frozen.end(), v) == o.frozen.end() || !died_out(o, 0))
-        return false;
+    if (!o.promise.durable || o.lost || std::find(o.frozen.begin(), o.frozen.end(), v) == o.frozen.end()) return false;
+    // Of a batch to a new backup that died with its writer there may have been one copy only.
+    const bool many = crashes_since_calm_ >= std::min(o.promise.replicas, able_low_) && holders(object) == 0;
+    if (!many && !died_out(o, 0)) return false;
     gone_back_++;
     o.line.assign(1, v);
     o.graves.clear();

@@ -96,14 +96,15 @@ private:
         bool granted = false;            ///< somebody wanted to write it
         bool registered = false;         ///< the same, ever: its chunk stays known as written when a hole is made of it
         bool written = false;
-        bool lost = false;          ///< -EIO was answered
-        bool undo = false;          ///< volatile: a handed-over copy may come back
-        bool forgotten = false;     ///< all who knew what of its chunk was written may have died at once
-        bool hit = false;           ///< as many died at once as it has copies: a first commit may be lost
-        bool spread = false;        ///< a page of it was outside its writer
-        u32 level = 0;              ///< copies that new values must have
-        u32 need = 0;               ///< copies that the floor must have now
-        std::vector<Value> frozen;  ///< values handed over, and still kept by their senders, at crashes since the last repair
+        bool lost = false;       ///< -EIO was answered
+        bool undo = false;       ///< volatile: a handed-over copy may come back
+        bool forgotten = false;  ///< all who knew what of its chunk was written may have died at once
+        bool hit = false;        ///< as many died at once as it has copies: a first commit may be lost
+        bool spread = false;     ///< a page of it was outside its writer
+        u32 level = 0;           ///< copies that new values must have
+        u32 need = 0;            ///< copies that the floor must have now
+        std::vector<Value>
+            frozen;  ///< values of before, still kept by who handed over or was replaced, at crashes since the last repair
         std::vector<Value> graves;  ///< newest value of each copy that died since the last repair
         bool judge = true;
         u32 holing = 0;      ///< holes under way

@@ -245,7 +245,6 @@ void Measurement::changes() {
     m_.crash.objects = objects;
     for (const krg_dsm_object& o : all) reads(who[1], o);
     m_.join = change({});
-    for (const krg_dsm_object& o : all) m_.join.objects += fleet_.home(o) == newcomer() ? 1 : 0;
     for (const krg_dsm_object& o : all) reads(who[2], o);
 }
 
@@ -319,7 +318,6 @@ std::vector<Row> rows_of(const std::vector<Measured>& all) {
     add_change("crash", &Measured::crash);
     add("crash: objects the dead node had or was home of", [](const Measured& m) { return fmt::to_string(m.crash.objects); });
     add_change("join", &Measured::join);
-    add("join: objects whose home is the newcomer", [](const Measured& m) { return fmt::to_string(m.join.objects); });
     add("real time, s", [](const Measured& m) { return number(static_cast<double>(m.real_ms / 100) / 10); });
     return rows;
 }
