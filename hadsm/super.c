@@ -232,7 +232,7 @@ static int hadsm_get_tree(struct fs_context *fc)
 	return 0;
 }
 
-enum { OPT_NAME, OPT_REPLICAS, OPT_MODE, OPT_UID, OPT_GID, OPT_SIZE };
+enum { OPT_NAME, OPT_REPLICAS, OPT_MODE, OPT_UID, OPT_GID, OPT_SIZE, OPT_CLASS };
 
 static const struct fs_parameter_spec hadsm_parameters[] = {
 	fsparam_string("name", OPT_NAME),
@@ -241,6 +241,7 @@ static const struct fs_parameter_spec hadsm_parameters[] = {
 	fsparam_u32("uid", OPT_UID),
 	fsparam_u32("gid", OPT_GID),
 	fsparam_string("size", OPT_SIZE),
+	fsparam_string("class", OPT_CLASS),
 	{}
 };
 
@@ -273,6 +274,10 @@ static int hadsm_parse_param(struct fs_context *fc, struct fs_parameter *param)
 		return gid_valid(opt->gid) ? 0 : invalf(fc, "hadsm: gid= is no group here");
 	case OPT_SIZE:
 		return invalf(fc, "hadsm: size= is not an option of one mount: a node keeps copies for all of them, in /sys/module/hadsm/parameters/quota_mib MiB");
+	case OPT_CLASS:
+		if (!strcmp(param->string, "checkpointed"))
+			return invalf(fc, "hadsm: class=checkpointed: nothing takes recovery points yet; that comes with the checkpoint of processes");
+		return invalf(fc, "hadsm: class= is said by replicas=: 1 is volatile, more is durable");
 	default:
 		return which;
 	}

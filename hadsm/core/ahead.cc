@@ -12,9 +12,9 @@ namespace krg::dsm {
 void Engine::ahead(const krg_dsm_event& ev) {
     const Key first{ev.object.container, ev.object.index}, last{ev.object.container, ev.last};
     const bool sane = ev.last >= first.index && ev.last - first.index < KRG_DSM_RANGE_MAX && first.chunk() == last.chunk() &&
-                      replicas(ev.object.policy) <= KRG_DSM_REPLICAS_MAX;
+                      suits(ev.object.policy);
     if (!sane) stats_.bad++;
-    if (!sane || !serving_ || draining_ || room_ != Room::enough) return;
+    if (!sane || !serving_ || lost_ || draining_ || room_ != Room::enough) return;
     const u64 request = next_request_++;
     Message m;
     m.type = Type::get_range;
@@ -74,7 +74,8 @@ void Engine::on_skipped(const Message& m) {
 void Engine::offer(Obj& o) {
     if (!o.offer) return;
     o.offer = false;
-    if (o.state != KRG_DSM_S || o.mapped || o.edge || o.waiters || o.evicting || o.in_batch || o.command.type != Type::none)
+    if (lost_ || o.state != KRG_DSM_S || o.mapped || o.edge || o.waiters || o.evicting || o.in_batch ||
+        o.command.type != Type::none)
         return;
     OutAction* a = act(KRG_DSM_ACT_OFFER);
     if (!a) return;
@@ -126,7 +127,7 @@ void Engine::on_range(NodeId from, const Message& m) {
 
 /// Begins a transaction, if it can begin at once.
 bool Engine::take_range(NodeId from, const Message& m, const Key& key) {
-    Entry* e = home_serving_ ? entry(key, m.policy) : nullptr;
+    Entry* e = home_serving_ && !lost_ ? entry(key, m.policy) : nullptr;
     if (!e) return false;
     const bool held = e->phase != Phase::idle || e->hole != Hole::none || (hole_ && hole_->covers(key)) || !easy(*e);
     Want* w = held ? nullptr : heap_.make<Want>();

@@ -27,6 +27,13 @@ void Engine::stop() {
         o->granted = {};
     }
     for (Part* p = parts_.first(); p; p = parts_.after(p->link)) drop_items(*p);
+    for (Kept* k = spare_copies_.first(); k; k = spare_copies_.after(k))
+        for (Slot* s : {&k->last, &k->next, &k->shot}) free_slot(*s);
+    if (shoot_.active) {
+        for (u32 i = 0; i < shoot_.copied; i++)
+            if (!shoot_.item[i].handle) disown_page();
+        drop_shoot(true);
+    }
     for (Batch* b : {snapshot_, staging_})
         if (b) {
             for (u32 i = 0; i < b->items; i++) {
@@ -84,6 +91,11 @@ void Engine::end() {
         not_reported(*o);
         objects_.erase(heap_, o);
     }
+    free_unsettled();
+    while (Mark* k = marks_.first()) erase(*k);
+    while (Kept* k = spare_copies_.first()) spare_copies_.erase(heap_, k);
+    spare_copies_.release(heap_);
+    marks_.release(heap_);
     while (Chunk* c = chunks_.first()) chunks_.erase(heap_, c);
     while (Peer* p = peers_.first()) peers_.erase(heap_, p);
     objects_.release(heap_);
@@ -108,6 +120,8 @@ extern "C" {
 struct krg_dsm* krg_dsm_new(const struct krg_dsm_config* cfg, u64 now_us) {
     if (!cfg || !cfg->self || cfg->self > cfg->max_nodes || cfg->max_nodes > KRG_DSM_NODES_MAX || !cfg->memory.alloc ||
         !cfg->memory.free || !cfg->params.retry_us)
+        return nullptr;
+    if (cfg->cls ? cfg->cls != KRG_DSM_CHECKPOINTED || !cfg->replicas || cfg->replicas > KRG_DSM_REPLICAS_MAX : cfg->replicas)
         return nullptr;
     void* at = cfg->memory.alloc(cfg->memory.context, sizeof(Engine));
     if (!at) return nullptr;
@@ -141,6 +155,10 @@ int krg_dsm_batch_object(const struct krg_dsm* d, u32 i, struct krg_dsm_object* 
 void krg_dsm_batch_put(struct krg_dsm* d, u32 i, u64 handle) { engine(d)->snapshot_put(i, handle); }
 
 void krg_dsm_batch_again(struct krg_dsm* d, u32 i) { engine(d)->snapshot_again(i); }
+
+u64 krg_dsm_batch_source(const struct krg_dsm* d, u32 i) { return engine(d)->snapshot_source(i); }
+
+void krg_dsm_get_point(const struct krg_dsm* d, struct krg_dsm_point* point) { engine(d)->point(*point); }
 
 u32 krg_dsm_ahead(const struct krg_dsm* d) { return engine(d)->ahead_on_way(); }
 

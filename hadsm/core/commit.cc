@@ -98,6 +98,10 @@ void Engine::cut_batch(Batch& b, u32& low, u32& high) {
 }
 
 void Engine::snapshot_put(u32 i, u64 handle) {
+    if (shoot_.active && i < shoot_.copied && !shoot_.item[i].handle) {
+        shoot_.item[i].handle = handle;
+        return;
+    }
     if (!snapshot_ || i >= snapshot_->copied || snapshot_->item[i].handle) {
         stats_.bad++;
         return;
@@ -107,6 +111,10 @@ void Engine::snapshot_put(u32 i, u64 handle) {
 
 /// At once: a SYNC that begins before the snapshot ends must wait for the next batch.
 void Engine::snapshot_again(u32 i) {
+    if (shoot_.active && i < shoot_.copied) {
+        shoot_.busy = true;  // what was copied is no moment of its history
+        return;
+    }
     if (!snapshot_ || i >= snapshot_->copied) {
         stats_.bad++;
         return;
@@ -118,6 +126,10 @@ void Engine::snapshot_again(u32 i) {
 }
 
 void Engine::snapshot_done(const krg_dsm_event& ev) {
+    if (shoot_.active) {
+        shoot_done(ev.error);
+        return;
+    }
     Batch* b = snapshot_;
     if (!b) {
         stats_.bad++;

@@ -48,6 +48,11 @@ struct krg_dsm_memory {
 enum krg_dsm_class {
 	KRG_DSM_VOLATILE = 1,	/* k = 1 */
 	KRG_DSM_DURABLE,	/* k = 2..4 */
+	/*
+	 * k = 1..4 copies of each recovery point, nothing but that: faults are those of the volatile class. A domain is
+	 * checkpointed as a whole (krg_dsm_config), since it goes back as a whole.
+	 */
+	KRG_DSM_CHECKPOINTED,
 };
 
 /*
@@ -56,7 +61,7 @@ enum krg_dsm_class {
  */
 struct krg_dsm_policy {
 	u8 cls;			/* enum krg_dsm_class */
-	u8 replicas;		/* k; 1 exactly for volatile containers */
+	u8 replicas;		/* k; 1 exactly for volatile containers; of checkpointed ones that of their domain */
 	u16 affinity;		/* home of all chunks while it is a member; 0: none */
 };
 
@@ -79,12 +84,16 @@ struct krg_dsm_params {
 	u32 pong_us;		/* a page asked for again so soon after it was taken away is counted as a ping-pong; 0: none is */
 	u32 ahead_max;		/* so many objects may be on their way that nobody waits for; 0: AHEAD does nothing */
 	u32 calm_us;		/* an exclusive copy is given away ahead only if it was granted at least so long ago */
+	u32 point_us;		/* a recovery point not decided after so long is given up; 0: never */
 };
 
 struct krg_dsm_config {
 	u16 self;		/* this node's id, 1..max_nodes */
 	u16 max_nodes;
-	u32 pad;
+	u8 cls;			/* KRG_DSM_CHECKPOINTED: every container of the domain is; 0: each says its own class, but not that */
+	u8 replicas;		/* k of a checkpointed domain: 1..4 */
+	u8 crash_rolls_back;	/* of a checkpointed domain: whenever a member dies, not only when something was lost with it */
+	u8 pad;
 	u64 domain;		/* names the commit domain, everywhere the same */
 	u64 seed;		/* of the engine's own choices */
 	struct krg_dsm_params params;
@@ -178,6 +187,20 @@ enum krg_dsm_event_type {
 	KRG_DSM_EV_AHEAD,
 	KRG_DSM_EV_TICK,	/* time passed (at or after the deadline) */
 	KRG_DSM_EV_ROOM,	/* mode: enum krg_dsm_room of this node from now on; others are told */
+	/*
+	 * Take a recovery point of the whole domain, as it is at one moment that this node chooses. DONE with token, error 0
+	 * and the point's id when it is taken: from then on it survives k-1 crashes. Otherwise nothing has changed:
+	 * -EBUSY: another one is under way, or a device writes pages (krg_dsm_batch_again()); -EAGAIN: the cluster is or was between two views; -ENOMEM; -ENOSPC: too few
+	 * nodes have room; -ETIMEDOUT: not within point_us; -EIO: something of the domain is lost and would be missing in
+	 * it; -EINVAL: not a checkpointed domain.
+	 */
+	KRG_DSM_EV_POINT,
+	/*
+	 * The whole domain goes back to its last recovery point, in a new epoch: ROLLBACK and ROLLED at every node, then
+	 * DONE with token. -ENOENT: there is no point; -EBUSY: this node has asked already; -EIO: the domain is lost;
+	 * -EINVAL: not a checkpointed domain.
+	 */
+	KRG_DSM_EV_ROLLBACK,
 };
 
 struct krg_dsm_event {
@@ -221,12 +244,12 @@ enum krg_dsm_action_type {
 	KRG_DSM_ACT_INVALIDATE,
 	/*
 	 * Write-protect every object of the batch (krg_dsm_batch_object()), after all of
-	 * them are, copy each; then SNAPSHOT_DONE. A write to one of them waits or asks with
+	 * them are, copy each (see krg_dsm_batch_source()); then SNAPSHOT_DONE. A write to one of them waits or asks with
 	 * REQUEST until then. A write grant not used when its page is protected is void: INSTALLED,
 	 * then REQUEST again.
 	 */
 	KRG_DSM_ACT_SNAPSHOT,
-	KRG_DSM_ACT_DONE,	/* token of SYNC, EVICT or PUNCH; error: 0, or why not */
+	KRG_DSM_ACT_DONE,	/* token of SYNC, EVICT, PUNCH, POINT or ROLLBACK; error: 0, or why not */
 	KRG_DSM_ACT_FREE,	/* handle: the engine has no more use for it */
 	KRG_DSM_ACT_PREPARED,	/* epoch: the old epoch's work has stopped */
 	KRG_DSM_ACT_RECOVERED,	/* epoch: every chunk of this home answers again */
@@ -242,6 +265,13 @@ enum krg_dsm_action_type {
 	 * has to be done: the engine keeps what is not taken for the next REQUEST.
 	 */
 	KRG_DSM_ACT_OFFER,
+	/*
+	 * The domain goes back to the recovery point: from here to ROLLED what programs see is of no account. INVALIDATE
+	 * follows for every page in the page cache. What waits goes on waiting, and gets what was at the point.
+	 */
+	KRG_DSM_ACT_ROLLBACK,
+	/* It has: whatever is seen from here on is the point, or came after it. error -EIO: more of it was lost than it survives. */
+	KRG_DSM_ACT_ROLLED,
 };
 
 struct krg_dsm_action {
@@ -260,6 +290,7 @@ struct krg_dsm_action {
 	u64 token;
 	u64 epoch;
 	u64 handle;
+	u64 point;		/* of ROLLBACK and ROLLED, and of DONE of a POINT: its id */
 	const u8 *data;		/* valid until the next call */
 	u32 len;
 	u32 pad;
@@ -269,6 +300,7 @@ struct krg_dsm_action {
 enum krg_dsm_reason {
 	KRG_DSM_R_MEMORY = 1,	/* a message could not be built or kept */
 	KRG_DSM_R_PROTOCOL,	/* the peer said what cannot be */
+	KRG_DSM_R_ROLLBACK,	/* no fault of anybody: the domain goes back to its recovery point */
 };
 
 /* State of this node's copy. */
@@ -320,6 +352,7 @@ enum krg_dsm_trace_step {
 	KRG_DSM_T_RECOVER,	/* every chunk of this home answers again: number objects lack copies */
 	KRG_DSM_T_LOST,		/* node asks for what nobody has: object */
 	KRG_DSM_T_VIEW,		/* prepared or committed: number members, epoch */
+	KRG_DSM_T_POINT,	/* recovery point number: cut, decided, or taken, as its coordinator sees it */
 };
 
 struct krg_dsm_trace {
@@ -394,6 +427,22 @@ struct krg_dsm_stats {
 	u32 full;				/* members without room, as far as known here */
 };
 
+/* The recovery points of a checkpointed domain, as one node knows them. */
+struct krg_dsm_point {
+	u64 id;			/* of the last one; 0: none. Later ones have higher ids */
+	u64 objects;		/* in it, in the whole domain */
+	u64 copies;		/* of its objects at this node */
+	u64 copies_next;	/* of what a point under way has made here so far */
+	u64 lacking;		/* its objects of this home that have fewer copies than k, or than there are nodes for them */
+	u64 taken, failed;	/* points that this node was asked for */
+	u64 rollbacks;		/* that this node has seen */
+	u64 generation;		/* epoch of the last of them; 0: none */
+	u8 under_way;		/* 1: a point is being taken, or its outcome is not known here yet */
+	u8 rolling;		/* 1: the domain goes back, and is not served */
+	u8 lost;		/* 1: more nodes died than a point survives, and all requests get -EIO */
+	u8 pad[5];
+};
+
 struct krg_dsm;
 
 /** A new engine without a view. NULL: @cfg makes no sense, or no memory. */
@@ -411,6 +460,11 @@ u64 krg_dsm_deadline(const struct krg_dsm *d);
 
 /** The objects of the batch of the last SNAPSHOT: 0 and filled, or -1 past the end. */
 int krg_dsm_batch_object(const struct krg_dsm *d, u32 i, struct krg_dsm_object *object);
+/**
+ * Where the page of object @i of that batch is: 0: in the page cache; otherwise behind this handle of the engine, and nothing
+ * has to be protected. Pages that nobody may write need not be copied if the edge counts references. Durable domains: always 0.
+ */
+u64 krg_dsm_batch_source(const struct krg_dsm *d, u32 i);
 /** The copy of object @i of that batch; belongs to the engine from now on. */
 void krg_dsm_batch_put(struct krg_dsm *d, u32 i, u64 handle);
 /**
@@ -444,6 +498,8 @@ void krg_dsm_for_each(struct krg_dsm *d, int (*visit)(void *context, const struc
 void krg_dsm_get_stats(const struct krg_dsm *d, struct krg_dsm_stats *stats);
 /** The home of @object's chunk in the current view; 0: no view. */
 u16 krg_dsm_home(struct krg_dsm *d, const struct krg_dsm_object *object);
+/** What this node knows of the recovery points of its domain. */
+void krg_dsm_get_point(const struct krg_dsm *d, struct krg_dsm_point *point);
 /** A hash of the whole state, for the exhaustive explorer and determinism checks. */
 u64 krg_dsm_hash(const struct krg_dsm *d);
 /** From now on @trace is called with every step of the protocol; NULL: no more. It must not call the engine. */

@@ -35,6 +35,8 @@ void Engine::event(const krg_dsm_event& ev) {
     case KRG_DSM_EV_AHEAD: ahead(ev); return;
     case KRG_DSM_EV_TICK: tick(); return;
     case KRG_DSM_EV_ROOM: room(ev); return;
+    case KRG_DSM_EV_POINT: take_point(ev); return;
+    case KRG_DSM_EV_ROLLBACK: roll_back(ev); return;
     default: stats_.bad++;
     }
 }
@@ -50,7 +52,8 @@ void Engine::receive(NodeId from, const krg_dsm_event& ev) {
         return;
     }
     const bool decoded = ev.data && decode(m, ev.data, ev.len);
-    const bool takes_page = m.type == Type::data || m.type == Type::stage || m.type == Type::retain;
+    const bool takes_page = m.type == Type::data || m.type == Type::stage || m.type == Type::retain ||
+                            m.type == Type::point_copy;
     if (!decoded || (ev.handle && !takes_page)) {
         stats_.bad++;
         free_handle(ev.handle);
@@ -108,6 +111,7 @@ void Engine::impossible(NodeId peer) {
 void Engine::dispatch(NodeId from, Message& m) {
     op_ = m.op;
     trace_message(KRG_DSM_T_RECEIVE, from, m);
+    if (comes_unsettled(from, m)) return;
     switch (m.type) {
     case Type::get:
     case Type::evict: want(from, m); return;
@@ -153,6 +157,19 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::room: on_room(from, m); return;
     case Type::report_ask: on_report_ask(from, m); return;
     case Type::report_asked: on_report_asked(from); return;
+    case Type::point:
+    case Type::point_done:
+    case Type::shot:
+    case Type::shot_end:
+    case Type::shot_known:
+    case Type::keep:
+    case Type::point_copy:
+    case Type::kept:
+    case Type::point_state:
+    case Type::settle:
+    case Type::mark:
+    case Type::counted:
+    case Type::verdict: dispatch_point(from, m); return;
     case Type::none:
     case Type::count_: break;
     }
@@ -161,6 +178,7 @@ void Engine::dispatch(NodeId from, Message& m) {
 
 /// One bounded piece of what is left to do; false: nothing is.
 bool Engine::pump() {
+    if (tell_points()) return true;
     if (Parked* p = own_) {
         own_ = p->next;
         if (!own_) own_last_ = nullptr;
@@ -186,7 +204,7 @@ bool Engine::pump() {
         return true;
     }
     if (!serving_) return false;
-    if (stage_some() || report_some()) return true;
+    if (stage_some() || roll_some() || report_some() || tell_shots() || keep_some()) return true;
     if (!drain_again_) return false;
     drain_again_ = false;
     drain();
@@ -210,6 +228,9 @@ Us Engine::deadline() const {
     sooner(resolve_at_);
     sooner(report_again_at_);
     sooner(reset_at_);
+    sooner(point_at_);
+    sooner(mend_at_);
+    sooner(restore_at_);
     return d;
 }
 
@@ -230,6 +251,7 @@ void Engine::tick() {
         else if (serving_)
             start_over();
     }
+    point_tick();
     if (now_ >= commit_at_) batch_wanted_ = true;
     start_batch();
     if (now_ >= resolve_at_) resolve_retry();

@@ -6,16 +6,17 @@
 // object it holds a copy of or waits for (local.cc, ahead.cc, holder.cc). As *home* it has an
 // Entry for every object of its chunks that anybody holds (home.cc, write.cc), and a
 // Chunk with the bits of what was ever written. As *writer and backup* it has Batch
-// and Part records (commit.cc, backup.cc). A view change runs through all of them
-// (view.cc, resolve.cc, report.cc, keep.cc, rebuild.cc).
+// and Part records (commit.cc, backup.cc), in a checkpointed domain Kept and Mark records
+// (point.cc, spare.cc). A view change runs through all of them (view.cc, resolve.cc,
+// settle.cc, report.cc, keep.cc, rebuild.cc).
 //
 // Every step handles one event; what follows from it is queued as messages to this
 // node itself or as objects to look at again, and is worked off in pump(), a bounded
 // piece at a time, while the caller takes actions.
 #pragma once
 
-#include "hadsm/core/heap.hh"
-#include "hadsm/core/message.hh"
+#include "hadsm/core/batch.hh"
+#include "hadsm/core/point.hh"
 
 namespace krg::dsm {
 
@@ -55,21 +56,6 @@ struct Granted {
     NodeId home = 0;
 };
 
-struct Part;
-
-/// A version beside the committed one, part of a batch in doubt.
-struct Staged {
-    Staged* next = nullptr;  // of the same object, oldest first
-    Part* part = nullptr;
-    Link<Staged> in_part;
-    struct Obj* obj = nullptr;  // nullptr: overtaken, only the initialised bit is left of it
-    Key key{};
-    krg_dsm_policy policy{};
-    Version version{};
-    u64 handle = 0;
-    bool has_page = false, initialises = false;
-};
-
 struct Obj {
     Key key{};
     Obj* chain = nullptr;
@@ -89,6 +75,11 @@ struct Obj {
     Version version{};
     u64 counter = 0;  // of the newest version made here
     Rset rset{};
+    Version saved{};       // of it the last recovery point has what is in this copy
+    bool fixed = false;    // a recovery point may have this version: what is written next is another
+    bool giving = false;   // still to be taken out of the page cache, since the domain goes back
+    NodeId handed_to = 0;  // frozen: who was to have it, and in which epoch
+    u64 handed_in = 0;
     bool in_transit = false;  // frozen, and not yet known to be durable elsewhere
     Staged* staged = nullptr;
     Us hold_until = 0;
@@ -157,6 +148,7 @@ struct Entry {
     IdSet frozen;  // have handed over; to be released before anything else
 
     Phase phase = Phase::idle;
+    bool counted = false;  // a recovery point waits for the end of its transaction
     Want current;
     NodeId source = 0, target = 0;
     bool copy_failed = false, was_pinned = false, widened = false, mended = false, mending = false;
@@ -210,59 +202,12 @@ struct Peer {
     u64 out = 0, in = 0;
     Room room = Room::enough;
     bool reported = false, broken = false;
-    bool left_out = false;  // it has not reported what this home has kept
-    bool knows = false;     // of every written chunk, as it said last
-    u64 served = 0;         // the last epoch, before this one, in which it reported to the end
-    bool punched = false;   // has answered the PUNCH under way
-};
-
-/// One object of a batch of this node.
-struct Item {
-    Obj* obj = nullptr;
-    Version version{};
-    Rset rset{};
-    u64 handle = 0;
-    bool lent = false, first = false;
-};
-
-enum class BatchPhase : u8 { snapshot, staging, deciding };
-
-/// A batch of this node, from the snapshot until everybody has decided.
-struct Batch {
-    Link<Batch> link;
-    u64 id = 0, epoch = 0, op = 0;
-    BatchPhase phase = BatchPhase::snapshot;
-    Fate fate = Fate::none;
-    Item* item = nullptr;  // those whose page the edge copies come first
-    u32 items = 0, room = 0, copied = 0;
-    bool aborted = false, failed = false;
-    NodeId list[batch_nodes_max] = {};
-    u32 list_count = 0;
-    bool answered[batch_nodes_max] = {};
-    u32 waiting = 0;
-    u32 send_node = 0, send_item = 0, sent = 0;  // how far STAGE has come
-};
-
-/// A batch of another node, as its backup knows it; or one this node decides for a dead writer.
-struct Part {
-    Link<Part> link;
-    NodeId writer = 0;
-    u64 id = 0, epoch = 0;
-    Fate fate = Fate::receiving;
-    bool failed = false;
-    List<Staged> items;
-    u32 received = 0;
-    NodeId list[batch_nodes_max] = {};
-    u32 list_count = 0;
-    // as its decider
-    bool resolving = false, decided = false;
-    bool saw_none = false, saw_applied = false, saw_dropped = false;
-    bool answered[batch_nodes_max] = {};
-};
-
-struct SyncWaiter {
-    SyncWaiter* next = nullptr;
-    u64 token = 0, upto = 0;
+    bool left_out = false;                                  // it has not reported what this home has kept
+    bool knows = false;                                     // of every written chunk, as it said last
+    u64 served = 0;                                         // the last epoch, before this one, in which it reported to the end
+    bool punched = false;                                   // has answered the PUNCH under way
+    bool pointed = false, stated = false, counted = false;  // the step of a point; POINT_STATE; COUNTED
+    bool shots = false;                                     // was told of copies for a point
 };
 
 /// A range that becomes zeros: at the node that wants it, and at each home until it is done there.
@@ -287,6 +232,7 @@ struct Note {
     Key key{};
     krg_dsm_policy policy{};
     NodeId from = 0;
+    bool orphan = false;  // its receiver is gone
     Version version{};
 };
 
@@ -310,7 +256,7 @@ struct FreeNode {
     u64 handle = 0;
 };
 
-class Engine {
+class Engine : PointState {
 public:
     Engine(const krg_dsm_config& cfg, Us now);
     [[nodiscard]] bool begin();
@@ -322,6 +268,8 @@ public:
     void stop();
 
     [[nodiscard]] int snapshot_object(u32 i, krg_dsm_object& object) const;
+    [[nodiscard]] u64 snapshot_source(u32 i) const;
+    void point(krg_dsm_point& p) const;
     void snapshot_put(u32 i, u64 handle);
     void snapshot_again(u32 i);
     void offer_taken();
@@ -344,6 +292,7 @@ private:
     void event(const krg_dsm_event& ev);
     void receive(NodeId from, const krg_dsm_event& ev);
     void dispatch(NodeId from, Message& m);
+    void dispatch_point(NodeId from, Message& m);
     void tick();
     void arm(Obj& o, Us at);
     bool pump();
@@ -393,7 +342,7 @@ private:
     [[nodiscard]] Obj* obj(const krg_dsm_object& object);
     [[nodiscard]] Obj* obj(const Key& key, const krg_dsm_policy& policy);
     void request(const krg_dsm_event& ev);
-    [[nodiscard]] bool answer(u32 type, const krg_dsm_object& object, u64 token, Errno e);
+    [[nodiscard]] bool answer(u32 type, const krg_dsm_object& object, u64 token, Errno e, u64 point = 0);
     [[nodiscard]] bool error(const krg_dsm_object& object, u64 token, Errno e);
     void done(const krg_dsm_object& object, u64 token, Errno e);
     void run(Obj& o);
@@ -604,6 +553,89 @@ private:
     void remember_view(OldView v);
     void start_over();
 
+    // point.cc: recovery points
+    [[nodiscard]] bool checkpointed() const { return cfg_.cls == KRG_DSM_CHECKPOINTED; }
+    [[nodiscard]] bool suits(const krg_dsm_policy& p) const;
+    [[nodiscard]] bool homes_held() const { return round_.id && round_.step <= Step::shoot; }
+    void take_point(const krg_dsm_event& ev);
+    void order(Step step);
+    void on_point_done(NodeId from, const Message& m);
+    void fail_point(Errno e);
+    void end_taking(Errno e);
+    [[nodiscard]] bool tell_points();
+    void point_tick();
+    void on_point(NodeId from, const Message& m);
+    void freeze(NodeId from, const Message& m);
+    void point_quiet();
+    void transaction_over(Entry& e);
+    void answer_point(Errno e, u64 objects = 0);
+    void shoot();
+    [[nodiscard]] bool for_point(const Obj& o) const;
+    [[nodiscard]] bool make_shoot(u32 items, u32 copied, bool restores);
+    void start_shoot();
+    void shoot_done(s32 error);
+    void drop_shoot(bool handles);
+    void shots_taken(Errno e);
+    [[nodiscard]] bool tell_shots();
+    void cut();
+    void commit_point(u64 objects);
+    void adopt_round();
+    void drop_round();
+    void release_held();
+    void unblock();
+    void hash_points(u64& h) const;
+
+    // spare.cc: the copies of recovery points
+    [[nodiscard]] Kept* keep(const Key& key, const krg_dsm_policy& policy);
+    void forget_if_empty(Kept& k);
+    void free_slot(Slot& s);
+    [[nodiscard]] Mark* mark(const Key& key, const krg_dsm_policy& policy);
+    void erase(Mark& k);
+    [[nodiscard]] u64 last_count(const Key& key) const;
+    void on_shot(NodeId from, const Message& m);
+    void on_shot_end(NodeId from, const Message& m);
+    void on_shot_known(const Message& m);
+    [[nodiscard]] bool keep_some();
+    void plan(Mark& k);
+    void stored();
+    void mend(Mark& k);
+    [[nodiscard]] bool mending() const { return mending_ || !work_.empty() || mend_at_ != never; }
+    [[nodiscard]] NodeId pick_keeper(const Mark& k, Room most) const;
+    void tell_keep(const Mark& k, NodeId to, Keeping what, u64 round, NodeId target = 0);
+    void on_keep(NodeId from, const Message& m);
+    void on_point_copy(NodeId from, Message& m);
+    void answer_keep(const Message& m, Errno e);
+    void make_way(Kept& k);
+    void on_kept(NodeId from, const Message& m);
+    void on_mark(NodeId from, const Message& m);
+    [[nodiscard]] u32 point_copies() const;
+    [[nodiscard]] u32 good_keepers(const Mark& k) const;
+
+    // settle.cc: recovery points over a view change, and going back to one
+    void roll_back(const krg_dsm_event& ev);
+    void want_rollback();
+    void stop_points();
+    void begin_settle();
+    void send_state();
+    void on_point_state(NodeId from, const Message& m);
+    void on_settle(NodeId from, const Message& m);
+    void lose();
+    void settled();
+    [[nodiscard]] bool comes_unsettled(NodeId from, const Message& m);
+    void free_unsettled();
+    void begin_rollback();
+    void give_up(Obj& o);
+    [[nodiscard]] bool roll_some();
+    void restore();
+    void restored(bool failed);
+    void restore_bits();
+    void report_marks();
+    [[nodiscard]] bool waits_for_verdict();
+    void on_counted(NodeId from, const Message& m);
+    void on_verdict(NodeId from, const Message& m);
+    [[nodiscard]] bool point_needed();
+    void points_rebuilt();
+
     // report.cc: what homes are told
     bool report_some();
     void gather(NodeId asker);
@@ -612,7 +644,7 @@ private:
     bool answer_some();
     void gather_asked(Chunk& c, const Message& m);
     void report_copies(Chunk& c);
-    static void name_copy(Message& m, const Obj& o);
+    void name_copy(Message& m, const Obj& o) const;
     void not_reported(Obj& o);
     void forget_reports();
     void send_bits(const Chunk& c, NodeId to, bool answer);
@@ -727,7 +759,7 @@ private:
     List<Part> parts_;
 
     // Recovery.
-    enum class Reporting : u8 { none, in_doubt, chunks, end };
+    enum class Reporting : u8 { none, in_doubt, marks, chunks, end };
     Reporting reporting_ = Reporting::none;
     Chunk *report_chunk_ = nullptr, *push_chunk_ = nullptr;
     u64 pushed_ = 0;  // bits sent to successors and not yet confirmed

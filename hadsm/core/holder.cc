@@ -47,6 +47,7 @@ void Engine::end_command(Obj& o) {
 
 void Engine::run_command(Obj& o) {
     if (o.command.type == Type::none || o.edge) return;
+    if (o.in_batch && checkpointed()) return;  // the edge still copies it: shoot_done() comes back here
     op_ = o.command.op;
     if (o.installing || (o.unused && o.waiters)) return;  // a grant is used once before it is taken back
     switch (o.command.type) {
@@ -106,6 +107,7 @@ void Engine::edge_done(const krg_dsm_event& ev) {
         ready(*o);
     }
     start_batch();
+    if (round_.id) shoot();
 }
 
 /// A page pinned for I/O cannot leave. Others wait for it, but not for ever.
@@ -228,6 +230,8 @@ void Engine::hand_over(Obj& o) {
             o.state = KRG_DSM_R;
         } else {
             o.state = KRG_DSM_F;
+            o.handed_to = c.node;
+            o.handed_in = epoch_;
             if (KRG_DSM_MUTANT(FrozenForgotten)) drop_copy(o);
         }
     } else {
@@ -270,6 +274,8 @@ void Engine::run_invalidate(Obj& o) {
         o.unused = false;
     } else if (has && c.node && !keep && !KRG_DSM_MUTANT(FrozenForgotten)) {
         o.state = KRG_DSM_F;
+        o.handed_to = c.node;
+        o.handed_in = epoch_;
         o.unused = false;
     } else {
         drop_copy(o);

@@ -28,6 +28,10 @@ void Engine::want(NodeId from, const Message& m) {
         come_early(from, m);
         return;
     }
+    if (lost_ && m.type == Type::get) {
+        refuse(from, m, Errno::io);
+        return;
+    }
     Entry* e = entry(m.key, m.policy);
     Want* w = e ? heap_.make<Want>() : nullptr;
     if (!w) {
@@ -62,6 +66,7 @@ void Engine::advance(Entry& e) {
         e.frozen.clear();
     }
     if (hole_ && held_by_hole(e)) return;
+    if (homes_held()) return;  // a recovery point is about to be cut: release_held() comes back here
     Want* w = e.queue;
     if (!w) {
         if (e.repair) {
@@ -142,6 +147,7 @@ void Engine::refuse(Entry& e, Errno error) {
 void Engine::finish(Entry& e) {
     e.phase = Phase::idle;
     e.current = {};
+    if (e.counted) transaction_over(e);
     check_repair(e, false);
     ready_entries_.push(e.ready, &e);
 }
@@ -179,6 +185,7 @@ void Engine::give(Entry& e, u8 mode, Payload payload) {
     m.request = e.current.request;
     m.mode = mode;
     m.version = e.version;
+    if (mode == KRG_DSM_WRITE && e.version.zero()) m.version.count = last_count(e.key);
     m.rset = e.rset;
     m.payload = payload;
     m.initialised = initialised(e.key);

@@ -104,6 +104,14 @@ void Engine::explain(const krg_dsm_object& object, krg_dsm_explanation& x) {
 }
 
 int Engine::snapshot_object(u32 i, krg_dsm_object& object) const {
+    if (shoot_.active) {
+        if (i >= shoot_.copied) return -1;
+        object = {};
+        object.container = shoot_.item[i].key.container;
+        object.index = shoot_.item[i].key.index;
+        object.policy = shoot_.item[i].policy;
+        return 0;
+    }
     if (!snapshot_ || i >= snapshot_->copied) return -1;
     object = object_of(*snapshot_->item[i].obj);
     return 0;
@@ -184,6 +192,7 @@ u64 Engine::hash() const {
                  11;
     for (const Batch* b = deciding_.first(); b; b = deciding_.after(b->link))
         h += mix(b->id, b->waiting | static_cast<u64>(b->fate) << 8) * 13;
+    hash_points(h);
     return h;
 }
 

@@ -22,13 +22,14 @@ Obj* Engine::obj(const Key& key, const krg_dsm_policy& policy) {
 Obj* Engine::obj(const krg_dsm_object& object) { return obj(Key{object.container, object.index}, object.policy); }
 
 /// Answers a token. False: not now; it works when pump() calls, and once in each event.
-bool Engine::answer(u32 type, const krg_dsm_object& object, u64 token, Errno e) {
+bool Engine::answer(u32 type, const krg_dsm_object& object, u64 token, Errno e, u64 point) {
     OutAction* a = act(type);
     if (!a && last_resort_.type) return false;
     krg_dsm_action& x = a ? a->action : last_resort_;
     x.type = type;
     x.object = object;
     x.token = token;
+    x.point = point;
     x.error = static_cast<s32>(e);
     if (a) push(a);
     return true;
@@ -48,9 +49,7 @@ void Engine::done(const krg_dsm_object& object, u64 token, Errno e) {
 
 void Engine::request(const krg_dsm_event& ev) {
     stats_.requests++;
-    const bool sane = (ev.mode == KRG_DSM_READ || ev.mode == KRG_DSM_WRITE) &&
-                      replicas(ev.object.policy) <= KRG_DSM_REPLICAS_MAX &&
-                      (durable(ev.object.policy) || ev.object.policy.cls == KRG_DSM_VOLATILE);
+    const bool sane = (ev.mode == KRG_DSM_READ || ev.mode == KRG_DSM_WRITE) && suits(ev.object.policy) && !lost_;
     Obj* o = sane ? obj(ev.object) : nullptr;
     Waiter* w = o ? heap_.make<Waiter>() : nullptr;
     if (!w) {
@@ -73,6 +72,11 @@ void Engine::request(const krg_dsm_event& ev) {
 /// Everything that can be done for an object now.
 void Engine::run(Obj& o) {
     evict_answer(o);
+    if (rolling_) {
+        give_up(o);
+        return;
+    }
+    if (lost_) fail_waiters(o, Errno::io);
     if (!serving_) return;  // copies and requests stay; between two views nothing is given and nothing taken
     grant_local(o);
     offer(o);
@@ -105,7 +109,8 @@ void Engine::grant_local(Obj& o) {
             w = next;
             continue;
         }
-        if (!vain && write && durable(o.policy) && snapshot_ && !KRG_DSM_MUTANT(GrantDuringSnapshot)) {
+        if (!vain && write &&
+            ((durable(o.policy) && snapshot_ && !KRG_DSM_MUTANT(GrantDuringSnapshot)) || writes_held_ || shoot_.active)) {
             // A write between the protection of one page and another would tear the batch.
             blocked_.push(o.blocked, &o);
             return;
@@ -134,6 +139,9 @@ bool Engine::grant_one(Obj& o, const Waiter& w) {
     a->action.mode = w.mode;
     a->action.fresh = !o.mapped;
     a->action.spare = o.spare && o.state == KRG_DSM_S;
+    if (w.mode == KRG_DSM_WRITE && checkpointed() && (o.fixed || o.version == o.saved) && !KRG_DSM_MUTANT(PointVersionStays))
+        o.version = {epoch_, ++o.counter};
+    if (w.mode == KRG_DSM_WRITE) o.fixed = false;
     trace_object(KRG_DSM_T_GRANT, o.op, o.key, 0, w.mode, o.version);
     if (!o.mapped) {
         a->action.handle = o.handle;
@@ -242,6 +250,7 @@ bool Engine::announced(const Obj& o) const { return o.initialised || (durable(o.
 /// all know, of a durable one only that (the rest is part of its first commit). Once more in every view until all have
 /// answered in one.
 void Engine::announce(Obj& o) {
+    if (!settled_) return;  // the domain may go back: settled() comes back here
     o.init_all = !registered(o.key);
     o.request = next_request_++;
     for (u32 i = 0; i < members_; i++) {
@@ -410,6 +419,7 @@ void Engine::drain() {
     }
     // What this node knows of others' objects must be known elsewhere too.
     if (!alone && (!home_serving_ || push_chunk_ || pushed_)) return;
+    if (!alone && spare_copies_.count()) return;  // the home has them moved
     if (left || ahead_ || !parts_.empty() || staging_ || snapshot_ || !deciding_.empty()) return;
     OutAction* a = act(KRG_DSM_ACT_DRAINED);
     if (!a) return;

@@ -45,7 +45,11 @@ public:
         case Errno::io:
         case Errno::nomem:
         case Errno::busy:
-        case Errno::nospc: v = static_cast<Errno>(e); return;
+        case Errno::nospc:
+        case Errno::noent:
+        case Errno::again:
+        case Errno::inval:
+        case Errno::timedout: v = static_cast<Errno>(e); return;
         }
         r_.fail();
     }
@@ -163,6 +167,21 @@ bool fields(A& a, M& m) {
     case Type::bits_known:
     case Type::report_asked: return true;
     case Type::room: a.choice(m.room); return true;
+    case Type::point: a.u64s(m.request), a.choice(m.step), a.u64s(m.last); return true;
+    case Type::point_done: a.u64s(m.request), a.choice(m.step), a.error(m.error), a.u64s(m.last); return true;
+    case Type::shot:
+    case Type::mark: object(a, m), a.u64s(m.request), version(a, m); return true;
+    case Type::shot_end:
+    case Type::shot_known: a.u64s(m.request); return true;
+    case Type::keep: object(a, m), a.u64s(m.request), version(a, m), a.choice(m.keeping), a.u16s(m.node); return true;
+    case Type::point_copy: object(a, m), a.u64s(m.request), version(a, m), a.choice(m.payload); return true;
+    case Type::kept: object(a, m), a.u64s(m.request), a.error(m.error); return true;
+    case Type::point_state:
+        a.u64s(m.request), a.u64s(m.last), version(a, m), a.flag(m.keep), a.flag(m.dirty), a.flag(m.initialised);
+        return true;
+    case Type::settle: a.u64s(m.request), a.u64s(m.last), version(a, m), a.flag(m.keep), a.flag(m.dirty); return true;
+    case Type::counted: a.u64s(m.last); return true;
+    case Type::verdict: a.flag(m.dirty); return true;
     case Type::none:
     case Type::count_: break;
     }
@@ -210,14 +229,18 @@ bool decode(Message& m, const u8* at, u32 length) {
 }
 
 const char* name_of(Type type) {
-    static constexpr const char* names[] = {"none",     "GET",        "FORWARD",     "DATA",        "GRANT",      "CLOSE",
-                                            "FAIL",     "INVALIDATE", "INVALIDATED", "DEMOTED",     "RELEASE",    "RESTORE",
-                                            "COPY",     "RETAIN",     "RETAINED",    "EVICT",       "EVICT_DONE", "SET_RSET",
-                                            "RSET_SET", "INIT",       "INIT_DONE",   "STAGE",       "STAGE_END",  "STAGED",
-                                            "DECIDE",   "DECIDED",    "FORGET",      "BATCH_STATE", "BATCH_ASK",  "REPORT",
-                                            "BITS",     "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",      "CLEARED",
-                                            "PINNED",   "BITS_KNOWN", "RELEASED",    "GET_RANGE",   "SKIPPED",    "DECLINED",
-                                            "ROOM",     "REPORT_ASK", "REPORT_ASKED"};
+    static constexpr const char* names[] = {"none",      "GET",        "FORWARD",     "DATA",        "GRANT",
+                                            "CLOSE",     "FAIL",       "INVALIDATE",  "INVALIDATED", "DEMOTED",
+                                            "RELEASE",   "RESTORE",    "COPY",        "RETAIN",      "RETAINED",
+                                            "EVICT",     "EVICT_DONE", "SET_RSET",    "RSET_SET",    "INIT",
+                                            "INIT_DONE", "STAGE",      "STAGE_END",   "STAGED",      "DECIDE",
+                                            "DECIDED",   "FORGET",     "BATCH_STATE", "BATCH_ASK",   "REPORT",
+                                            "BITS",      "REPORT_END", "PUNCH",       "PUNCHED",     "CLEAR",
+                                            "CLEARED",   "PINNED",     "BITS_KNOWN",  "RELEASED",    "GET_RANGE",
+                                            "SKIPPED",   "DECLINED",   "ROOM",        "REPORT_ASK",  "REPORT_ASKED",
+                                            "POINT",     "POINT_DONE", "SHOT",        "SHOT_END",    "SHOT_KNOWN",
+                                            "KEEP",      "POINT_COPY", "KEPT",        "POINT_STATE", "SETTLE",
+                                            "MARK",      "COUNTED",    "VERDICT"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<unsigned>(Type::count_));
     return names[static_cast<unsigned>(type) < static_cast<unsigned>(Type::count_) ? static_cast<unsigned>(type) : 0];
 }

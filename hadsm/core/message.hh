@@ -48,6 +48,19 @@
 //	REPORT_ASK   home -> any         report these of a chunk, too; keep: all that was left out
 //	REPORT_ASKED back: that was all
 //	ROOM         any -> all          how much memory it has left
+//	POINT        coordinator -> all  a step of a recovery point: freeze, shoot, cut, commit, forget, abort
+//	POINT_DONE   back                error 0: done; after the cut: how many objects of this home are in the point
+//	SHOT         holder -> home      has a copy of this version for the point
+//	SHOT_END     holder -> home      those were all
+//	SHOT_KNOWN   back
+//	KEEP         home -> holder      keep the copy for the point, send one to node, or have none from then on
+//	POINT_COPY   holder -> keeper    the page
+//	KEPT         keeper -> home      error 0: done
+//	POINT_STATE  any -> first member the last point, as far as is known here, and whether to go back to it
+//	SETTLE       first member -> all which one it is; keep: go back to it
+//	MARK         keeper -> home      report: a copy of the point
+//	COUNTED      home -> first member  after a rollback: so many objects of the point are there
+//	VERDICT      first member -> all all of them are; dirty: not all
 #pragma once
 
 #include "hadsm/core/types.hh"
@@ -100,8 +113,27 @@ enum class Type : u8 {
     room,
     report_ask,
     report_asked,
+    point,
+    point_done,
+    shot,
+    shot_end,
+    shot_known,
+    keep,
+    point_copy,
+    kept,
+    point_state,
+    settle,
+    mark,
+    counted,
+    verdict,
     count_,
 };
+
+/// The steps of a recovery point, in their order.
+enum class Step : u8 { none, freeze, shoot, cut, commit, forget, abort, last_ = abort };
+
+/// What a KEEP wants.
+enum class Keeping : u8 { own, send, drop, last_ = drop };
 
 /// What kind of data a GRANT or DATA stands for.
 enum class Payload : u8 { have, zeros, page, follows, last_ = follows };
@@ -139,6 +171,8 @@ struct Message {
     Payload payload = Payload::have;
     Fate fate = Fate::none;
     Room room = Room::enough;
+    Step step = Step::none;
+    Keeping keeping = Keeping::own;
     bool keep = false;  ///< of a GRANT: others than its home had to act first
     bool initialised = false, dirty = false;
     bool ahead = false;  ///< nobody waits for it

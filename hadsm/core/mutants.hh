@@ -39,7 +39,15 @@
     X(LostNodesEntryKept, "a home keeps an entry that names a lost node over a view change")                                   \
     X(OpenEntryKept, "a home keeps an entry in the middle of a transaction over a view change")                                \
     X(NotAskedAgain, "a home that did not serve the last epoch does not ask for what holders left out")                        \
-    X(AnswersNotAwaited, "a home serves before what it asked for has come")
+    X(AnswersNotAwaited, "a home serves before what it asked for has come")                                                    \
+    X(PointCutEarly, "a recovery point is cut before every node has stopped writing")                                          \
+    X(PointCommitEarly, "a recovery point is committed before every home has its copies")                                      \
+    X(PointDropsOld, "the last recovery point goes when the next is prepared")                                                 \
+    X(PointOneNodeRolls, "only the first member goes back to the recovery point")                                              \
+    X(PointOneCopy, "a recovery point has one copy of each object, whatever k is")                                             \
+    X(PointNotMended, "copies of a recovery point that died are not made again")                                               \
+    X(PointVersionStays, "what is written after a recovery point keeps the version that the point has")                        \
+    X(PointNotCounted, "a home answers after going back though objects of the recovery point are missing")
 
 namespace krg::dsm {
 

@@ -35,7 +35,7 @@ void Engine::punch(const krg_dsm_event& ev) {
 /// Asks every home, once what was written before is durable.
 void Engine::punch_more() {
     Punch* p = punch_;
-    if (!p || p->asked || !serving_ || transit_ || p->upto > batches_done()) return;
+    if (!p || p->asked || !serving_ || homes_held() || transit_ || p->upto > batches_done()) return;
     p->asked = true;
     p->left = 0;
     for (Peer* peer = peers_.first(); peer; peer = peers_.after(peer)) peer->punched = false;
@@ -70,6 +70,7 @@ void Engine::on_punched(NodeId from, const Message& m) {
     done({}, p->token, Errno::none);
     punch_ = nullptr;
     heap_.drop(p);
+    point_quiet();
 }
 
 /// This home's part; one hole at a time, the others wait.
@@ -91,7 +92,11 @@ void Engine::on_punch(NodeId from, const Message& m) {
     h->op = m.op;
     (hole_last_ ? hole_last_->next : hole_) = h;
     hole_last_ = h;
-    if (hole_ == h) begin_hole();
+    if (hole_ != h) return;
+    if (round_.step == Step::shoot)
+        hole_held_ = true;  // whoever wants it has heard of the cut already; release_held() begins it
+    else
+        begin_hole();
 }
 
 void Engine::begin_hole() {

@@ -125,6 +125,7 @@ void Engine::add_note(const Entry& e, NodeId from, const Reported& c) {
     n->key = e.key;
     n->policy = e.policy;
     n->from = from;
+    n->orphan = c.nodes != 0;
     n->version = c.version();
     n->next = notes_;
     notes_ = n;
@@ -178,7 +179,7 @@ void Engine::rebuild_progress() {
             report_again_at_ = now_ + cfg_.params.retry_us;
         return;
     }
-    finish_rebuild();
+    if (!waits_for_verdict()) finish_rebuild();
 }
 
 u64 Engine::served_of(const krg_dsm_member& m) const {
@@ -279,8 +280,13 @@ void Engine::check_bits(u64 served) {
 /// All have reported: this home answers again.
 void Engine::finish_rebuild() {
     home_serving_ = true;
-    check_bits(last_served());
+    check_bits(rolled_ ? 0 : last_served());  // what a recovery point has says which objects there are
     knows_chunks_ = true;
+    if (point_needed()) {
+        home_serving_ = false;
+        want_rollback();
+        return;
+    }
     for (const Note* n = notes_; n; n = n->next) judge_frozen(*n);
     free_notes();
     for (Entry* e = entries_.first(); e; e = entries_.after(e)) {
@@ -299,6 +305,7 @@ void Engine::finish_rebuild() {
     }
     early_last_ = nullptr;
     start_batch();
+    points_rebuilt();
     OutAction* a = act(KRG_DSM_ACT_RECOVERED);
     if (!a) return;
     a->action.epoch = epoch_;

@@ -10,10 +10,11 @@ bool Engine::report_some() {
     switch (reporting_) {
     case Reporting::none: break;
     case Reporting::in_doubt:
-        if (in_doubt()) break;
-        gather(0);
-        reporting_ = Reporting::chunks;
+        if (in_doubt() || !settled_) break;
+        report_kept_ = spare_copies_.first();
+        reporting_ = Reporting::marks;
         return true;
+    case Reporting::marks: report_marks(); return true;
     case Reporting::chunks:
         if (!report_next(0)) {
             report_member_ = 0;
@@ -83,7 +84,7 @@ void Engine::report_copies(Chunk& c) {
     if (m.list_count) send(home(m.key, m.policy), m);
 }
 
-void Engine::name_copy(Message& m, const Obj& o) {
+void Engine::name_copy(Message& m, const Obj& o) const {
     Reported& c = m.copy[m.list_count++];
     c.at = static_cast<u16>(o.key.index - m.key.index);
     c.mode = o.state;
@@ -92,6 +93,10 @@ void Engine::name_copy(Message& m, const Obj& o) {
     c.version_count = o.version.count;
     c.nodes = o.rset.count;
     for (u32 i = 0; i < o.rset.count; i++) c.node[i] = o.rset.node[i];
+    // Of a frozen one: who was to have it, and is gone.
+    if (o.state != KRG_DSM_F) return;
+    c.nodes = !stayed(o.handed_to, o.handed_in);
+    c.node[0] = o.handed_to;
 }
 
 /// Keeps a home's question until this node has reported.

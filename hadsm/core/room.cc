@@ -54,7 +54,8 @@ void Engine::on_evict_done(const Message& m) {
 
 /// Without the copies of a batch under way: they go with it.
 u64 Engine::pages() const {
-    const u64 all = mapped_ + handles_, batch = (snapshot_ ? snapshot_->copied : 0) + (staging_ ? staging_->copied : 0);
+    const u64 all = mapped_ + handles_, batch = (snapshot_ ? snapshot_->copied : 0) + (staging_ ? staging_->copied : 0) +
+                                                (shoot_.active ? shoot_.copied : 0);
     return all > batch ? all - batch : 0;
 }
 

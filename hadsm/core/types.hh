@@ -18,7 +18,17 @@ inline constexpr Us never = ~0ull;
 using NodeId = u16;
 
 /// The errors that travel or reach programs; the kernel's numbers.
-enum class Errno : s32 { none = 0, io = -5, nomem = -12, busy = -16, nospc = -28 };
+enum class Errno : s32 {
+    none = 0,
+    noent = -2,
+    io = -5,
+    again = -11,
+    nomem = -12,
+    busy = -16,
+    inval = -22,
+    nospc = -28,
+    timedout = -110
+};
 
 /// How much memory a node has left.
 enum class Room : u8 { enough = KRG_DSM_ROOM, tight = KRG_DSM_TIGHT, full = KRG_DSM_FULL, last_ = full };
@@ -79,8 +89,8 @@ struct Rset {
     [[nodiscard]] bool within(NodeId n) const { return count == 0 || (count == 1 && node[0] == n); }
 };
 
-/// How many copies @p asks for.
-constexpr u32 replicas(const krg_dsm_policy& p) { return p.replicas ? p.replicas : 1; }
 constexpr bool durable(const krg_dsm_policy& p) { return p.cls == KRG_DSM_DURABLE; }
+/// How many copies @p asks for of what is current; those of recovery points are another matter.
+constexpr u32 replicas(const krg_dsm_policy& p) { return p.replicas && p.cls != KRG_DSM_CHECKPOINTED ? p.replicas : 1; }
 
 }  // namespace krg::dsm

@@ -43,7 +43,8 @@ void Engine::prepare(const krg_dsm_event& ev) {
     }
     const u64 old_epoch = epoch_;
     // Straight from an epoch in which this node has told all it had to the next.
-    base_ = begun_ && begun_ == epoch_ && last_reported_ == epoch_ ? epoch_ : 0;
+    // A checkpointed domain may go back, and then nothing is as it was.
+    base_ = !checkpointed() && begun_ && begun_ == epoch_ && last_reported_ == epoch_ ? epoch_ : 0;
     kept_ = base_ && home_serving_ && !hole_;
     spread_ = kept_ && !push_chunk_ && !pushed_;
     serving_ = home_serving_ = false;
@@ -94,6 +95,7 @@ void Engine::stop_epoch(u64 old_epoch) {
         p = next;
     }
     early_ = early_last_ = nullptr;
+    stop_points();
     abort_requests(old_epoch);
     abort_holes();
     abort_directory();
@@ -179,6 +181,7 @@ void Engine::begin_epoch() {
         b = next;
     }
     resolve_all();
+    begin_settle();
     punch_again();
     reporting_ = Reporting::in_doubt;
     for (Obj* o = objects_.first(); o; o = objects_.after(o)) {

@@ -39,6 +39,7 @@ void Checker::boot(NodeId node, u32 writes) {
 
 void Checker::left(NodeId node) {
     node_[node].alive = false;
+    ends_rolling(node);
     for (unsigned o = 0; o < object_.size(); o++) {
         copy_[node][o] = {};
         object_[o].judge = true;
@@ -62,7 +63,8 @@ void Checker::crash(NodeId node, u32 frozen) {
         }
         // What nobody but the dead node has seen may be there or not.
         if (o.line.size() > 1) o.open = true;
-        if (!o.promise.durable) o.undo = o.undo || (frozen >> i & 1) != 0;
+        // Where there is a recovery point, what would be undone is a reason to go back to it.
+        if (!o.promise.durable && taken_ == 0) o.undo = o.undo || (frozen >> i & 1) != 0;
         for (NodeId other = 1; other <= nodes_; other++) {
             const Copy& c = copy_[other][i];
             if (other == node || !node_[other].alive) continue;
@@ -74,6 +76,7 @@ void Checker::crash(NodeId node, u32 frozen) {
         o.judge = true;
     }
     n.alive = false;
+    ends_rolling(node);
     dead_.push_back({node, n.first, n.writes, n.settled, ~u32{0}});
     for (unsigned i = 0; i < object_.size(); i++) copy_[node][i] = {};
     for (unsigned i = 0; i < object_.size(); i++) {
@@ -276,6 +279,7 @@ void Checker::wrote(NodeId node, unsigned object, Value value) {
 }
 
 void Checker::calm() {
+    judge_calm_points();
     if (crashes_since_calm_ != 0)
         for (Object& o : object_) {
             o.judge = true;
@@ -385,7 +389,13 @@ bool Checker::chunk_written(u64 chunk) const {
 void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     Object& o = object_[object];
     if (errno_value != -EIO) return;
-    if (o.lost) return;
+    if (o.lost || domain_lost_) return;
+    if (taken_ != 0) {
+        if (!rolling_ || !more_than_points_survive())
+            fail("point", fmt::format("-EIO at node {} for object {}, though there is a recovery point", node, object));
+        return;
+    }
+    if (rolling_) return;
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
     const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && !o.hit
                                          : !o.granted;
@@ -431,6 +441,7 @@ bool Checker::holds(NodeId node, unsigned object) const {
     const Object& o = object_[object];
     const Copy& c = copy_[node][object];
     if (!node_[node].alive) return false;
+    if (o.promise.point_copies != 0 && c.state == KRG_DSM_I) return false;  // what it keeps belongs to recovery points
     if (c.page.present && place(o, c.page.value) >= 0) return true;
     return std::any_of(c.kept.begin(), c.kept.end(), [&](Value v) { return place(o, v) >= 0; });
 }
@@ -457,6 +468,7 @@ bool Checker::newest_somewhere(unsigned object) const {
     for (NodeId n = 1; n <= nodes_; n++) {
         if (!node_[n].alive) continue;
         const Copy& c = copy_[n][object];
+        if (object_[object].promise.point_copies != 0 && c.state == KRG_DSM_I) continue;
         if (c.page.present && c.page.value == v) return true;
         if (v != zeros && std::find(c.kept.begin(), c.kept.end(), v) != c.kept.end()) return true;
     }
@@ -502,6 +514,7 @@ void Checker::judge_copies(unsigned object) {
 }
 
 void Checker::judge() {
+    if (rolling_) return;
     for (unsigned i = 0; i < object_.size(); i++) {
         if (!object_[i].judge) continue;
         object_[i].judge = false;
@@ -540,6 +553,7 @@ void Checker::hash(RunHash& h) const {
         h.mix(d.node);
         h.mix(static_cast<u64>(d.survived) << 32 | d.lost);
     }
+    hash_points(h);
     h.mix(static_cast<u64>(able_) << 32 | static_cast<u64>(able_low_) << 16 | crashes_since_calm_);
 }
 

@@ -12,6 +12,8 @@
 //	silent-loss      an object whose copies are all gone reads as zeros or as an older value
 //	false-loss       -EIO for an object of which copies are left
 //	hole             after a hole somebody still has what was there
+//	point            a checkpointed domain goes back without a reason, not to the last point, not everywhere, or not at all;
+//	                 or a point is lost to fewer crashes than it has copies
 //
 // How: every object has a *line*, its writes from the newest that must survive (the floor: seen by another node, promised
 // by a sync, or written before such a one by the same node) to the newest of all. Values below the floor are forgotten:
@@ -66,6 +68,17 @@ public:
     void hole_ends(NodeId node, Objects objects, bool done, u32 mark);
     /// It was never begun.
     void hole_refused(Objects objects);
+
+    // Recovery points of a checkpointed domain, by their ids.
+    void point_cut(u64 id);
+    void point_decided(u64 id);
+    void point_taken(u64 id);
+    void wants_rollback() { rollback_asked_ = true; }
+    void must_roll();
+    void rolls(NodeId node, u64 id);
+    void rolled(NodeId node, u64 id, bool lost);
+    [[nodiscard]] u64 rollbacks() const { return rollbacks_; }
+    [[nodiscard]] bool has_point() const { return taken_ != 0; }
 
     // What the edge keeps for the engine, and what the engine says.
     void kept(NodeId node, unsigned object, std::span<const Value> values);
@@ -131,7 +144,19 @@ private:
         u32 survived, lost;  ///< highest, lowest
     };
 
+    /// What the memory was when a recovery point was cut.
+    struct Cut {
+        u64 id;
+        bool decided;
+        std::vector<Object> object;
+    };
+
     void fail(const char* rule, std::string text);
+    [[nodiscard]] Cut* cut_of(u64 id);
+    [[nodiscard]] bool more_than_points_survive() const;
+    void judge_calm_points();
+    void ends_rolling(NodeId node);
+    void hash_points(RunHash& h) const;
     [[nodiscard]] int place(const Object& o, Value v) const;
     void visible(unsigned object, Value v);
     void raise_floor(unsigned object, std::size_t to);
@@ -163,6 +188,10 @@ private:
     u32 crashes_since_calm_ = 0;
     u64 bits_lost_ = 0, gone_back_ = 0;
     u32 spare_ = 0;
+    std::vector<Cut> cuts_;  ///< that the domain may still go back to
+    u64 taken_ = 0, rollbacks_ = 0;
+    u32 gone_back_open_ = 0;  ///< nodes that go back and do not know yet that all have
+    bool rolling_ = false, rollback_asked_ = false, must_roll_ = false, domain_lost_ = false;
     Broken broken_;
 };
 

@@ -75,6 +75,8 @@ void Driver::node_choices(NodeId n) {
     if (setup_.evict_weight != 0)
         add(setup_.evict_weight, MoveKind::evict, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
     add(setup_.sync_weight, MoveKind::sync, n);
+    add(setup_.point_weight, MoveKind::point, n);
+    add(setup_.rollback_weight, MoveKind::rollback, n);
     if (setup_.punch_weight != 0)
         add(setup_.punch_weight, MoveKind::punch, n, static_cast<unsigned>(rng_.below(setup_.objects.size())));
     if (setup_.ahead_weight != 0)
@@ -86,7 +88,7 @@ void Driver::faults(NodeId n) {
     // The budget is spent evenly over the run.
     const u32 every = std::max<u32>(1, setup_.moves / 64);
     if (rng_.below(every) != 0) return;
-    if (w.crashes < setup_.crashes) {
+    if (w.crashes < setup_.crashes && (!setup_.crashes_after_point || world_.checker().has_point())) {
         add(24, MoveKind::crash, n);
         add(12, MoveKind::expel, n);
     }

@@ -18,6 +18,8 @@ struct RunOutcome {
 
 /// What a seed stands for.
 [[nodiscard]] Setup draw_setup(u64 seed);
+/// A checkpointed domain.
+[[nodiscard]] Setup draw_points(u64 seed);
 /// Runs @p setup with moves drawn from its seed.
 [[nodiscard]] RunOutcome run_seed(const Setup& setup, Trace* trace = nullptr);
 /// Runs @p setup with these moves; those that are not possible when it is their turn are left out.

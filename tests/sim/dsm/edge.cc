@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fmt/format.h>
+#include <string_view>
 
 namespace krg::sim::dsm {
 
@@ -21,8 +22,9 @@ u8 mode_of(Op op) { return op == Op::read ? KRG_DSM_READ : KRG_DSM_WRITE; }
 std::string name_of(Value v) { return v == zeros ? "zeros" : fmt::format("n{}.w{}", writer_of(v), nth_of(v)); }
 
 Promise promise_of(const krg_dsm_object& object) {
-    return {object.policy.cls == KRG_DSM_DURABLE, object.policy.replicas,
-            object.container << 32 | object.index >> KRG_DSM_CHUNK_SHIFT};
+    return {object.policy.cls == KRG_DSM_DURABLE, object.policy.cls == KRG_DSM_CHECKPOINTED ? 1U : object.policy.replicas,
+            object.container << 32 | object.index >> KRG_DSM_CHUNK_SHIFT,
+            object.policy.cls == KRG_DSM_CHECKPOINTED ? object.policy.replicas : 0U};
 }
 
 Edge::Edge(NodeId id, const Setup& setup, Checker& checker, EdgeWorld& world)
@@ -90,8 +92,26 @@ void Edge::boot(u64 life, u64 now, u64 seed) {
     cfg.seed = seed;
     cfg.params = setup_.params;
     cfg.memory = memory_.face();
+    if (setup_.point_copies != 0) {
+        cfg.cls = KRG_DSM_CHECKPOINTED;
+        cfg.replicas = static_cast<u8>(setup_.point_copies);
+        cfg.crash_rolls_back = setup_.crash_rolls_back ? 1 : 0;
+    }
     engine_ = krg_dsm_new(&cfg, now);
-    if (!engine_) contract("krg_dsm_new() failed though there is memory");
+    if (!engine_) return contract("krg_dsm_new() failed though there is memory");
+    // When a point is cut is known to its coordinator alone.
+    if (setup_.point_copies != 0)
+        krg_dsm_set_trace(
+            engine_,
+            [](void* context, const krg_dsm_trace* t) {
+                if (t->step != KRG_DSM_T_POINT) return;
+                const auto* edge = static_cast<const Edge*>(context);
+                const std::string_view what = t->what;
+                edge->say(fmt::format("recovery point {:x} is {}", t->number, what));
+                if (what == "cut") edge->checker_.point_cut(t->number);
+                if (what == "decided") edge->checker_.point_decided(t->number);
+            },
+            this);
     outlived_ = false;
     checker_.boot(id_);
 }
@@ -265,6 +285,15 @@ void Edge::act(const krg_dsm_action& a) {
     case KRG_DSM_ACT_DONE: done(a); break;
     case KRG_DSM_ACT_FREE: (void)take_handle(a.handle, "FREE"); break;
     case KRG_DSM_ACT_OFFER: offer(a); break;
+    case KRG_DSM_ACT_ROLLBACK:
+        say(fmt::format("goes back to recovery point {:x}", a.point));
+        checker_.rolls(id_, a.point);
+        break;
+    case KRG_DSM_ACT_ROLLED:
+        say(fmt::format("all have gone back to recovery point {:x}: {}", a.point, a.error));
+        for (unsigned o = 0; o < setup_.objects.size(); o++) checker_.page(id_, o, s_.page[o]);
+        checker_.rolled(id_, a.point, a.error != 0);
+        break;
     case KRG_DSM_ACT_PREPARED:
         if (a.epoch == s_.epoch) prepared_ = true;
         world_.prepared(id_, a.epoch);
@@ -412,7 +441,9 @@ void Edge::edge_action(const krg_dsm_action& a) {
     if (s_.edge[o] != idle_action)
         return contract(fmt::format("{} of object {} while another EDGE action on it is under way", what, o));
     if (!s_.page[o].present) return contract(fmt::format("{} of object {}, which is not in the page cache", what, o));
-    if (s_.snapshot && a.type == KRG_DSM_ACT_INVALIDATE && std::find(s_.batch.begin(), s_.batch.end(), o) != s_.batch.end())
+    const auto in_batch = std::find(s_.batch.begin(), s_.batch.end(), o);
+    if (s_.snapshot && a.type == KRG_DSM_ACT_INVALIDATE && in_batch != s_.batch.end() &&
+        s_.source[in_batch - s_.batch.begin()] == 0)
         return contract(fmt::format("INVALIDATE of object {} while its snapshot is being taken", o));
     say(fmt::format("{} of object {} begins", what, o));
     s_.edge[o] = static_cast<u8>(a.type);
@@ -423,13 +454,19 @@ void Edge::snapshot_action() {
     if (s_.snapshot) return contract("SNAPSHOT while another is being taken");
     s_.snapshot = s_.protecting = true;
     s_.batch.clear();
+    s_.source.clear();
     s_.batch_at = 0;
     krg_dsm_object object{};
     for (u32 i = 0; krg_dsm_batch_object(engine_, i, &object) == 0; i++) {
         const int o = object_of(object);
         if (o < 0) return contract("SNAPSHOT of an unknown object");
-        if (!s_.page[o].present) return contract(fmt::format("SNAPSHOT of object {}, which is not in the page cache", o));
-        if (s_.edge[o] == KRG_DSM_ACT_INVALIDATE)
+        const u64 source = krg_dsm_batch_source(engine_, i);
+        s_.source.push_back(source);
+        if (source != 0 && (source > s_.handles.size() || !s_.handles[source - 1].used || s_.handles[source - 1].object != o))
+            return contract(fmt::format("SNAPSHOT of object {} from handle {}, which the engine does not have", o, source));
+        if (source == 0 && !s_.page[o].present)
+            return contract(fmt::format("SNAPSHOT of object {}, which is not in the page cache", o));
+        if (source == 0 && s_.edge[o] == KRG_DSM_ACT_INVALIDATE)
             return contract(fmt::format("SNAPSHOT of object {}, which is being invalidated", o));
         s_.batch.push_back(static_cast<u8>(o));
     }
@@ -457,6 +494,8 @@ void Edge::done(const krg_dsm_action& a) {
         s_.punched = 0;
         return;
     }
+    if (s_.point != 0 && a.token == s_.point) return point_done(a);
+    if (s_.rollback != 0 && a.token == s_.rollback) return rollback_done(a);
     const auto sync = std::find_if(s_.syncs.begin(), s_.syncs.end(), [&](const auto& t) { return t.token == a.token; });
     if (sync == s_.syncs.end()) return contract(fmt::format("DONE with token {}, which nobody waits with", a.token));
     say(fmt::format("sync done: {}", a.error));
@@ -512,8 +551,14 @@ void Edge::snapshot_step(u64 now, bool fail) {
     if (!fail && s_.batch_at < s_.batch.size()) {
         const u8 o = s_.batch[s_.batch_at];
         Page& page = s_.page[o];
-        if (!page.present) return contract(fmt::format("object {} left the page cache while its snapshot was being taken", o));
-        if (s_.protecting) {
+        const u64 source = s_.source[s_.batch_at];
+        if (source == 0 && !page.present)
+            return contract(fmt::format("object {} left the page cache while its snapshot was being taken", o));
+        if (source != 0 && (source > s_.handles.size() || !s_.handles[source - 1].used))
+            return contract(fmt::format("handle {} of object {} went while its snapshot was being taken", source, o));
+        if (source != 0) {
+            if (!s_.protecting) krg_dsm_batch_put(engine_, s_.batch_at, make_handle(o, s_.handles[source - 1].value));
+        } else if (s_.protecting) {
             s_.lent[o] = page.writable;
             page.writable = false;
         } else {
@@ -534,6 +579,7 @@ void Edge::snapshot_step(u64 now, bool fail) {
     ev.error = fail ? -ENOMEM : 0;
     s_.snapshot = false;
     s_.batch.clear();
+    s_.source.clear();
     step(now, ev);
 }
 
@@ -672,6 +718,8 @@ std::string Edge::busy() const {
     if (!s_.evictions.empty()) return fmt::format("the eviction of object {} has no answer", s_.evictions.front().object);
     if (!s_.syncs.empty()) return "a sync has no answer";
     if (s_.punch != 0) return "a hole is not done";
+    if (s_.point != 0) return "a recovery point has no outcome";
+    if (s_.rollback != 0) return "going back to a recovery point is not done";
     if (s_.snapshot) return "a snapshot is being taken";
     for (unsigned o = 0; o < setup_.objects.size(); o++)
         if (s_.edge[o] != idle_action) return fmt::format("an EDGE action on object {} is under way", o);
@@ -697,6 +745,8 @@ void Edge::hash(RunHash& h) const {
     h.mix(static_cast<u64>(s_.punched) << 32 | static_cast<u64>(s_.punch != 0) << 24 | static_cast<u64>(s_.batch_at) << 8 |
           (s_.snapshot ? 1 : 0) | (s_.protecting ? 2 : 0));
     for (u8 o : s_.batch) h.mix(o);
+    for (u64 source : s_.source) h.mix(source);
+    h.mix(static_cast<u64>(s_.point != 0) << 1 | (s_.rollback != 0 ? 1 : 0));
     if (engine_) h.mix(krg_dsm_hash(engine_));
 }
 

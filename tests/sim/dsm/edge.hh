@@ -91,8 +91,10 @@ struct EdgeState {
     u64 punch = 0;  ///< token of the hole this node waits for; 0: none
     Objects punched = 0;
     u32 punch_mark = 0;
+    u64 point = 0, rollback = 0;  ///< tokens of those this node waits for; 0: none
     bool snapshot = false, protecting = false;
     std::vector<u8> batch;
+    std::vector<u64> source;  ///< of the same place in batch: the handle to copy, 0: the page cache
     u32 batch_at = 0;
     u64 next_token = 1;
     u8 room = KRG_DSM_ROOM;  ///< as the engine was told
@@ -140,6 +142,8 @@ public:
     /// There is as much memory as anybody wants from now on.
     void unlimited(u64 now);
     void sync(u64 now);
+    void point(u64 now);
+    void rollback(u64 now);
     /// @p objects: those of the range from @p first to index @p last.
     void punch(u64 now, unsigned first, u64 last, Objects objects);
     /// Objects @p first to @p last, which have adjacent indexes.
@@ -163,6 +167,8 @@ public:
     [[nodiscard]] const Broken& broken() const { return broken_; }
     [[nodiscard]] u64 operations() const { return operations_; }
     [[nodiscard]] u64 failed_operations() const { return failed_; }
+    [[nodiscard]] u64 points_taken() const { return points_taken_; }
+    [[nodiscard]] u64 points_failed() const { return points_failed_; }
     void hash(RunHash& h) const;
     void set(const EdgeState& s, krg_dsm* engine) { s_ = s, engine_ = engine; }
 
@@ -177,6 +183,8 @@ private:
     void edge_action(const krg_dsm_action& a);
     void snapshot_action();
     void done(const krg_dsm_action& a);
+    void point_done(const krg_dsm_action& a);
+    void rollback_done(const krg_dsm_action& a);
     void offer(const krg_dsm_action& a);
     void look();
     void access(unsigned program);
@@ -194,7 +202,7 @@ private:
     krg_dsm* engine_ = nullptr;
     EdgeState s_;
     Broken broken_;
-    u64 operations_ = 0, failed_ = 0;
+    u64 operations_ = 0, failed_ = 0, points_taken_ = 0, points_failed_ = 0;
     u32 limit_ = 0;  ///< pages; 0: none
     bool memory_errors_ = false, busy_errors_ = false, room_errors_ = false, prepared_ = false, outlived_ = false;
 };

@@ -54,9 +54,11 @@ struct Scenario {
     unsigned crashes;
     std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3, as many as there are
     unsigned resets = 0;                           ///< of the connection of n1 and n2: a view change in which nobody is lost
+    unsigned point_copies = 0;                     ///< a checkpointed domain
 };
 
-constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, E = Op::evict, Y = Op::sync;
+constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, E = Op::evict, Y = Op::sync, C = Op::point,
+             B = Op::rollback;
 
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all = {
@@ -115,6 +117,30 @@ const std::vector<Scenario>& scenarios() {
          1,
          {{{U, 0}}, {{U, 0}, {R, 0}}},
          1},
+        {"point",
+         "a write, a recovery point by another node, a write, and back to the point, no crash",
+         1,
+         2,
+         0,
+         {{{U, 0}, {U, 0}}, {{C, 0}, {B, 0}}, {}},
+         0,
+         2},
+        {"point-crash",
+         "a write, a recovery point with two copies by the writer, a write, any node may crash",
+         1,
+         2,
+         1,
+         {{{U, 0}, {C, 0}, {U, 0}}, {}, {}},
+         0,
+         2},
+        {"points-crash",
+         "two recovery points with two copies, a write between them, any node may crash",
+         1,
+         2,
+         1,
+         {{{U, 0}, {C, 0}, {U, 0}, {C, 0}}, {}, {}},
+         0,
+         2},
     };
     return all;
 }
@@ -129,11 +155,12 @@ Setup setup_of(const Scenario& sc, u32 overlook) {
     s.params.attempts = 4;
     s.params.parked_max = 1000;
     s.params.ahead_max = 8;
+    s.point_copies = sc.point_copies;
     for (unsigned i = 0; i < sc.objects; i++) {
         krg_dsm_object o{};
         o.container = 1;
         o.index = i;
-        o.policy.cls = sc.replicas == 1 ? KRG_DSM_VOLATILE : KRG_DSM_DURABLE;
+        o.policy.cls = sc.point_copies != 0 ? KRG_DSM_CHECKPOINTED : sc.replicas == 1 ? KRG_DSM_VOLATILE : KRG_DSM_DURABLE;
         o.policy.replicas = sc.replicas;
         s.objects.push_back(o);
     }
@@ -210,7 +237,8 @@ void Explorer::branch(const Move& m) {
 Move Explorer::step_of(NodeId node) const {
     const EdgeState& s = world_.edge(node).at();
     const auto& script = setup_.script[node][0];
-    if (s.program[0].script_at >= script.size() || !s.syncs.empty() || !s.evictions.empty()) return {};
+    if (s.program[0].script_at >= script.size() || !s.syncs.empty() || !s.evictions.empty() || s.point != 0 || s.rollback != 0)
+        return {};
     const auto [op, object] = script[s.program[0].script_at];
     const auto n = static_cast<u8>(node);
     switch (op) {
@@ -218,6 +246,8 @@ Move Explorer::step_of(NodeId node) const {
     case Op::ahead: return {MoveKind::ahead, n, object, 0, object + 1U};
     case Op::evict: return {MoveKind::evict, n, object};
     case Op::sync: return {MoveKind::sync, n};
+    case Op::point: return {MoveKind::point, n};
+    case Op::rollback: return {MoveKind::rollback, n};
     default: return {MoveKind::begin, n, 0, static_cast<u8>(op), object};
     }
 }

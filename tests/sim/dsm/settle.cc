@@ -153,6 +153,17 @@ void check_idle(World& world) {
         krg_dsm_stats stats{};
         krg_dsm_get_stats(world.edge(n).engine(), &stats);
         if (stats.recovering != 0) world.fail("liveness", fmt::format("node {} never recovered", n));
+        krg_dsm_point point{};
+        krg_dsm_get_point(world.edge(n).engine(), &point);
+        if (point.lacking != 0 || point.under_way != 0 || point.rolling != 0 || point.copies_next != 0)
+            world.fail("liveness",
+                       fmt::format("idle, and node {}: {} objects of the recovery point lack copies, {}, {} copies of "
+                                   "another",
+                                   n, point.lacking,
+                                   point.rolling != 0     ? "it goes back"
+                                   : point.under_way != 0 ? "one is under way"
+                                                          : "none is under way",
+                                   point.copies_next));
         if (stats.degraded != 0 && enough)
             world.fail("liveness", fmt::format("idle, and node {} calls {} entries degraded", n, stats.degraded));
     }

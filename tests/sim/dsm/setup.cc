@@ -101,6 +101,61 @@ Setup draw_crowded(u64 seed) {
 
 }  // namespace
 
+Setup draw_points(u64 seed) {
+    Setup s;
+    s.seed = seed;
+    Rng rng(derive(seed, "points"));
+    s.nodes = static_cast<unsigned>(2 + rng.below(4));
+    s.point_copies = static_cast<unsigned>(rng.chance(1, 8) ? 1 : rng.chance(1, 2) ? 2 : 2 + rng.below(3));
+    s.crash_rolls_back = rng.chance(1, 2);
+    const u64 count = 1 + rng.below(6);
+    const bool spread = rng.chance(1, 2);
+    for (u64 i = 0; i < count; i++) {
+        krg_dsm_object o{};
+        o.container = 1 + (rng.chance(1, 4) ? 1 : 0);
+        o.index = spread ? i * 512 : i;
+        o.policy.cls = KRG_DSM_CHECKPOINTED;
+        o.policy.replicas = static_cast<u8>(s.point_copies);
+        s.objects.push_back(o);
+    }
+    s.programs = static_cast<unsigned>(1 + rng.below(programs_max));
+    constexpr u32 holds[] = {0, 0, 50, 500};
+    s.params.hold_us = holds[rng.below(4)];
+    s.params.retry_us = static_cast<u32>(rng.between(20, 500));
+    s.params.attempts = static_cast<u32>(rng.between(2, 8));
+    s.params.parked_max = rng.chance(1, 8) ? static_cast<u32>(rng.between(16, 64)) : 10000;
+    s.params.point_us = rng.chance(1, 3) ? static_cast<u32>(rng.log_uniform(100, 20000)) : 0;
+    s.params.ahead_max = 100;
+    s.moves = static_cast<u32>(rng.log_uniform(300, 2000));
+    s.writes_pct = static_cast<u32>(rng.between(20, 60));
+    s.updates_pct = static_cast<u32>(rng.between(0, 30));
+    s.hot_pct = rng.chance(1, 3) ? static_cast<u32>(rng.between(30, 90)) : 0;
+    s.point_weight = static_cast<u32>(rng.log_uniform(1, 32));
+    s.rollback_weight = rng.chance(1, 2) ? 1 : 0;
+    s.evict_weight = rng.chance(1, 3) ? static_cast<u32>(rng.between(1, 8)) : 0;
+    s.abandon_weight = rng.chance(1, 4) ? 1 : 0;
+    s.punch_weight = rng.chance(1, 3) ? static_cast<u32>(rng.between(1, 4)) : 0;
+    s.ahead_weight = rng.chance(1, 3) ? static_cast<u32>(rng.between(1, 8)) : 0;
+    s.crashes = rng.chance(4, 5) ? static_cast<u32>(1 + rng.below(4)) : 0;
+    s.crashes_after_point = rng.chance(2, 3);
+    s.resets = rng.chance(1, 3) ? static_cast<u32>(rng.below(4)) : 0;
+    s.drains = rng.chance(1, 4) ? static_cast<u32>(rng.between(1, 2)) : 0;
+    s.duplicate_ppm = rng.chance(1, 3) ? 50000 : 0;
+    s.no_memory_ppm = rng.chance(1, 6) ? static_cast<u32>(rng.log_uniform(500, 20000)) : 0;
+    s.pinned_pct = rng.chance(1, 8) ? static_cast<u32>(rng.between(1, 20)) : 0;
+    if (s.pinned_pct != 0) s.params.pin_us = rng.chance(1, 2) ? 500 : 0;
+    if (rng.chance(1, 8)) s.memory_pages = static_cast<u32>(rng.between(2, 4 + 2 * s.objects.size()));
+    constexpr u32 weights[] = {1, 4, 12};
+    s.deliver_weight = weights[rng.below(3)];
+    s.edge_weight = weights[rng.below(3)];
+    s.program_weight = weights[rng.below(3)];
+    s.view_weight = weights[rng.below(3)];
+    s.time_weight = weights[rng.below(2)];
+    s.time_step = static_cast<u32>(rng.log_uniform(2, 200));
+    s.slow_pair = rng.chance(1, 3) ? static_cast<u32>(rng.between(2, 6)) : 0;
+    return s;
+}
+
 Setup draw_setup(u64 seed) {
     if (seed % 16 == 11) return draw_narrow(seed);
     if (seed % 16 == 3 || seed % 16 == 7) return draw_crowded(seed);
@@ -162,7 +217,10 @@ std::string describe(const Setup& s) {
     std::string out = fmt::format("{} nodes, {} programs each;", s.nodes, s.programs);
     for (std::size_t i = 0; i < s.objects.size(); i++)
         out += fmt::format(" object {}: {}:{} {} k={}{};", i, s.objects[i].container, s.objects[i].index,
-                           s.objects[i].policy.cls == KRG_DSM_DURABLE ? "durable" : "volatile", s.objects[i].policy.replicas,
+                           s.objects[i].policy.cls == KRG_DSM_DURABLE        ? "durable"
+                           : s.objects[i].policy.cls == KRG_DSM_CHECKPOINTED ? "checkpointed"
+                                                                             : "volatile",
+                           s.objects[i].policy.replicas,
                            s.objects[i].policy.affinity != 0 ? fmt::format(" at n{}", s.objects[i].policy.affinity) : "");
     out += fmt::format("\n{} moves; at most {} crashes, {} resets, {} leaves; no memory {} ppm, duplicates {} ppm, pinned {} % "
                        "for {} us, edge without memory "
@@ -171,6 +229,10 @@ std::string describe(const Setup& s) {
                        s.moves, s.crashes, s.resets, s.drains, s.no_memory_ppm, s.duplicate_ppm, s.pinned_pct, s.params.pin_us,
                        s.edge_memory_pct, s.punch_weight, s.ahead_weight, s.memory_pages, s.params.hold_us, s.params.calm_us,
                        s.params.commit_us, s.params.dirty_max, s.params.parked_max);
+    if (s.point_copies != 0)
+        out += fmt::format("recovery points {}, wanted rollbacks {}, {} copies, a point may take {} us, {}\n", s.point_weight,
+                           s.rollback_weight, s.point_copies, s.params.point_us,
+                           s.crash_rolls_back ? "back at every crash" : "back when something is lost");
     return out;
 }
 

@@ -30,6 +30,7 @@ struct Promise {
     bool durable = false;
     unsigned replicas = 1;
     u64 chunk = 0;
+    unsigned point_copies = 0;  ///< of each recovery point; 0: not a checkpointed domain
 };
 
 struct Broken {
@@ -44,7 +45,18 @@ struct Page {
     bool operator==(const Page&) const = default;
 };
 
-enum class Op : u8 { read, write, update, count_, punch = count_, ahead, evict, sync };  ///< from punch on: in scripts only
+enum class Op : u8 {
+    read,
+    write,
+    update,
+    count_,
+    punch = count_,
+    ahead,
+    evict,
+    sync,
+    point,
+    rollback
+};  ///< from punch on: in scripts only
 
 /// A set of objects.
 using Objects = u32;
@@ -54,6 +66,8 @@ struct Setup {
     u64 seed = 1;
     unsigned nodes = 3;
     std::vector<krg_dsm_object> objects;
+    unsigned point_copies = 0;      ///< k of a checkpointed domain; 0: it is none
+    bool crash_rolls_back = false;  ///< whenever a member dies
     unsigned programs = 1;
     krg_dsm_params params{};
 
@@ -62,6 +76,8 @@ struct Setup {
     u32 crashes = 0, resets = 0, drains = 0;
     u32 writes_pct = 40, updates_pct = 20, hot_pct = 0;
     u32 evict_weight = 0, sync_weight = 0, abandon_weight = 0, punch_weight = 0, ahead_weight = 0;
+    u32 point_weight = 0, rollback_weight = 0;
+    bool crashes_after_point = false;  ///< not before a recovery point is taken
     u32 duplicate_ppm = 0, no_memory_ppm = 0, pinned_pct = 0, edge_memory_pct = 0;
     u32 deliver_weight = 8, edge_weight = 4, view_weight = 1, program_weight = 4, time_weight = 1;
     u32 memory_pages = 0;  ///< that a node has room for; 0: any number

@@ -153,6 +153,7 @@ void World::kill(NodeId node, bool over) {
     }
     if (edge_[node]->at().punch != 0) s_.holes.push_back({edge_[node]->at().punched, over ? 0 : s_.epoch});
     checker_.crash(node, frozen);
+    if (setup_.crash_rolls_back && s_.anchored[node] != 0 && !s_.leaving[node]) checker_.must_roll();
     orphan_holes(false);
     add_stats(node);
     edge_[node]->crash();
@@ -307,6 +308,8 @@ bool World::enabled(const Move& m) const {
         return up(m.a) && object(m.b) && s.epoch != 0 && s.evictions.size() < 2 &&
                std::none_of(s.evictions.begin(), s.evictions.end(), [&](const auto& e) { return e.object == m.b; });
     case MoveKind::sync: return up(m.a) && s.epoch != 0 && s.syncs.size() < 2;
+    case MoveKind::point: return up(m.a) && setup_.point_copies != 0 && s.epoch != 0 && s.point == 0;
+    case MoveKind::rollback: return up(m.a) && setup_.point_copies != 0 && s.epoch != 0 && s.rollback == 0;
     case MoveKind::tick: return up(m.a) && edge_[m.a]->deadline() <= s_.now;
     case MoveKind::time: return m.x != 0;
     case MoveKind::propose: return proposable();
@@ -355,6 +358,8 @@ void World::perform(const Move& m) {
     case MoveKind::abandon: edge_[m.a]->abandon(m.b); break;
     case MoveKind::evict: edge_[m.a]->evict(s_.now, m.b, m.c != 0); break;
     case MoveKind::sync: edge_[m.a]->sync(s_.now); break;
+    case MoveKind::point: edge_[m.a]->point(s_.now); break;
+    case MoveKind::rollback: edge_[m.a]->rollback(s_.now); break;
     case MoveKind::punch:
         counts_.holes++;
         edge_[m.a]->punch(s_.now, m.b, m.c != 0 ? ~u64{0} : setup_.objects[m.x].index, range_of(m));
@@ -448,6 +453,9 @@ bool World::calm() const {
         krg_dsm_stats stats{};
         krg_dsm_get_stats(edge_[m.node]->engine(), &stats);
         if (stats.recovering != 0) return false;
+        krg_dsm_point point{};
+        krg_dsm_get_point(edge_[m.node]->engine(), &point);
+        if (point.lacking != 0 || point.under_way != 0 || point.rolling != 0) return false;
     }
     return true;
 }
@@ -485,8 +493,11 @@ Counts World::counts() const {
     for (NodeId n = 1; n <= setup_.nodes; n++) {
         self.counts_.operations += edge_[n]->operations();
         self.counts_.failed_operations += edge_[n]->failed_operations();
+        self.counts_.points += edge_[n]->points_taken();
+        self.counts_.points_failed += edge_[n]->points_failed();
     }
     self.counts_.bits_lost = checker_.bits_lost();
+    self.counts_.rollbacks = checker_.rollbacks();
     const Counts out = counts_;
     self.counts_ = before;
     return out;
@@ -556,6 +567,8 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::abandon: return fmt::format("n{}: program {} goes away", m.a, m.b);
         case MoveKind::evict: return fmt::format("n{}: evict object {}{}", m.a, m.b, m.c != 0 ? " if it is cheap" : "");
         case MoveKind::sync: return fmt::format("n{}: sync", m.a);
+        case MoveKind::point: return fmt::format("n{}: take a recovery point", m.a);
+        case MoveKind::rollback: return fmt::format("n{}: go back to the last recovery point", m.a);
         case MoveKind::punch:
             return fmt::format("n{}: hole from object {} to {}", m.a, m.b, m.c != 0 ? "the end" : fmt::to_string(m.x));
         case MoveKind::ahead: return fmt::format("n{}: objects {} to {} ahead", m.a, m.b, m.x);

@@ -26,16 +26,18 @@ enum class MoveKind : u8 {
     refuse,     // a: the page b is pinned; c: no, there is no memory to begin
     snapshot,   // a: protects or copies one more page
     snapshot_fail,
-    begin,    // a: program b begins operation c on object x
-    use,      // a: program b uses its grant
-    orphan,   // a: a grant nobody wants any more is given back
-    abandon,  // a: program b goes away
-    evict,    // a: object b
-    sync,     // a
-    punch,    // a: objects from b to x become zeros again; c: and all that follow
-    ahead,    // a: objects from b to x are wanted soon
-    tick,     // a
-    time,     // x microseconds pass
+    begin,     // a: program b begins operation c on object x
+    use,       // a: program b uses its grant
+    orphan,    // a: a grant nobody wants any more is given back
+    abandon,   // a: program b goes away
+    evict,     // a: object b
+    sync,      // a
+    point,     // a: takes a recovery point
+    rollback,  // a: wants the domain to go back
+    punch,     // a: objects from b to x become zeros again; c: and all that follow
+    ahead,     // a: objects from b to x are wanted soon
+    tick,      // a
+    time,      // x microseconds pass
     propose,
     prepare,  // a
     commit,   // a
@@ -68,6 +70,7 @@ struct Counts {
     u64 batches = 0, batch_objects = 0, direct = 0, forwards = 0, invalidations = 0, evictions = 0, copies_made = 0, lost = 0;
     u64 bits_lost = 0;
     u64 injections = 0, no_room = 0;
+    u64 points = 0, points_failed = 0, rollbacks = 0;
 };
 
 /// All of a world but engines and edges; copied as a whole.
