@@ -3,7 +3,8 @@
 // Fuzz target: the coherence engine of node 1 among three members, fed with programs' requests, answers of its edge, view
 // changes, and messages that were never sent. An input is a list of steps, see play(). A member that lies can spoil what it
 // has access to, but it must not make the engine read or write out of bounds (the sanitizers watch), install a page twice,
-// name a page that is not in the cache, or lose or give back twice a page of the edge.
+// name a page that is not in the cache, or lose or give back twice a page of the edge. Every input is played in a domain of
+// volatile and durable containers, and in a checkpointed one.
 #include "hadsm/core/dsm.h"
 #include "tests/fuzz/input.hh"
 
@@ -32,13 +33,15 @@ void give(void*, void* memory, u64) { std::free(memory); }
 /// Node 1 and the least of an edge that keeps the promises of dsm.h.
 class Edge {
 public:
-    Edge() {
+    explicit Edge(bool checkpointed) {
         krg_dsm_config cfg{};
+        cfg.cls = checkpointed ? KRG_DSM_CHECKPOINTED : 0;
+        cfg.replicas = checkpointed ? 2 : 0;
         cfg.self = 1;
         cfg.max_nodes = 8;
         cfg.domain = 7;
         cfg.seed = 1;
-        cfg.params = {0, 100, 3, 1000, 4, 16, 400, 0, 3, 0};
+        cfg.params = {0, 100, 3, 1000, 4, 16, 400, 0, 3, 0, 1000};
         cfg.memory = {take, give, nullptr};
         engine_ = krg_dsm_new(&cfg, now_);
         require(engine_ != nullptr);
@@ -128,7 +131,8 @@ public:
             snapshot_ = false;
             krg_dsm_object o;
             for (u32 i = 0; krg_dsm_batch_object(engine_, i, &o) == 0; i++) {
-                require(cache_.count(name(o)) == 1);
+                const u64 source = krg_dsm_batch_source(engine_, i);
+                require(source ? pages_.count(source) == 1 : cache_.count(name(o)) == 1);
                 krg_dsm_batch_put(engine_, i, fresh());
             }
             krg_dsm_event ev{};
@@ -198,18 +202,20 @@ private:
     std::vector<std::pair<krg_dsm_object, u32>> asked_;
 };
 
-krg_dsm_object object(uint8_t b) {
+krg_dsm_object object(uint8_t b, bool checkpointed) {
     krg_dsm_object o{};
     o.container = 1 + (b & 1);
     o.index = b >> 1 & 3;
     o.policy.cls = o.container == 1 ? KRG_DSM_DURABLE : KRG_DSM_VOLATILE;
     o.policy.replicas = o.container == 1 ? 2 : 1;
+    if (checkpointed) o.policy = {KRG_DSM_CHECKPOINTED, 2, 0};
     return o;
 }
 
 /// Steps: a byte that says what, a byte that says of which object or from whom, and for messages a length and the bytes.
-void play(Input& in) {
-    Edge edge;
+void play(Input in, bool checkpointed) {
+    Edge edge(checkpointed);
+    const auto of = [checkpointed](uint8_t b) { return object(b, checkpointed); };
     for (int steps = 0; !in.empty() && steps < 2000; steps++) {
         const uint8_t what = in.byte(), which = in.byte();
         switch (what % 10) {
@@ -217,16 +223,21 @@ void play(Input& in) {
         case 1:
         case 2:
         case 3: edge.message(which & 1 ? 2 : 3, in.bytes(in.byte()), what & 64); break;
-        case 4: edge.ask(object(which), which & 64 ? KRG_DSM_WRITE : KRG_DSM_READ); break;
+        case 4: edge.ask(of(which), which & 64 ? KRG_DSM_WRITE : KRG_DSM_READ); break;
         case 5:
         case 6: edge.answer(); break;
         case 7: edge.pass(which); break;
         case 8:
-            edge.other(which & 64 ? KRG_DSM_EV_EVICT : which & 32 ? KRG_DSM_EV_DRAIN : KRG_DSM_EV_SYNC, object(which));
+            edge.other(which & 64   ? KRG_DSM_EV_EVICT
+                       : which & 32 ? KRG_DSM_EV_DRAIN
+                       : which & 16 ? KRG_DSM_EV_POINT
+                       : which & 8  ? KRG_DSM_EV_ROLLBACK
+                                    : KRG_DSM_EV_SYNC,
+                       of(which));
             break;
         default:
             if (what & 128)
-                edge.ahead(object(which), which >> 5);
+                edge.ahead(of(which), which >> 5);
             else
                 edge.view();
         }
@@ -236,7 +247,6 @@ void play(Input& in) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    Input in(data, size);
-    play(in);
+    for (const bool checkpointed : {false, true}) play(Input(data, size), checkpointed);
     return 0;
 }

@@ -184,6 +184,54 @@ void dsm(const fs::path& folder) {
     }
 }
 
+/// In a checkpointed domain whose members have settled: points of this node and of another, each message of theirs, and back.
+void dsm_points(const fs::path& folder) {
+    using namespace krg::dsm;
+    const auto message = [](Type type, Step step, NodeId from) {
+        Message m = dsm_message(type, 0);
+        m.policy = {KRG_DSM_CHECKPOINTED, 2, 0};
+        m.request = 5ull << 40 | 1ull << 16 | from;
+        m.step = step;
+        m.last = 1;
+        m.error = Errno::none;
+        return m;
+    };
+    Bytes opening;
+    for (const NodeId peer : {2, 3}) {
+        Message state = message(Type::point_state, Step::none, peer);
+        state.request = state.last = 0;
+        state.version = {};
+        dsm_step(opening, peer, state, false);
+        dsm_step(opening, peer, dsm_message(Type::report_end, 0), false);
+    }
+    // This node has written an object, if it is its home.
+    opening.insert(opening.end(), {4, 64, 5, 0, 7, 200, 5, 0});
+    Bytes own = opening;
+    own.insert(own.end(), {8, 16});
+    for (const Step step : {Step::freeze, Step::shoot, Step::cut, Step::commit}) {
+        for (const NodeId peer : {2, 3}) dsm_step(own, peer, message(Type::point_done, step, 1), false);
+        own.insert(own.end(), {5, 0, 5, 0});
+    }
+    own.insert(own.end(), {8, 8, 9, 0});
+    write(folder, "point-own", own);
+    Bytes other = opening;
+    for (const Step step : {Step::freeze, Step::shoot, Step::cut, Step::commit, Step::forget}) {
+        dsm_step(other, 2, message(Type::point, step, 2), false);
+        other.insert(other.end(), {5, 0});
+        for (unsigned t = static_cast<unsigned>(Type::point_done); t < static_cast<unsigned>(Type::count_); ++t) {
+            const Type type = static_cast<Type>(t);
+            Bytes with = other;
+            dsm_step(with, 3, message(type, step, 2), type == Type::point_copy);
+            Message last = message(type, step, 2);
+            last.request = 0;
+            dsm_step(with, 2, last, type == Type::point_copy);
+            with.insert(with.end(), {5, 0, 7, 200, 9, 0});
+            write(folder, "point-" + std::to_string(static_cast<unsigned>(step)) + "-" + name_of(type), with);
+        }
+    }
+    write(folder, "point-other", other);
+}
+
 /// Steps of names_fuzz: every operation, and every operation after each kind of page was written over at its head, in its
 /// first record, or altogether.
 void names(const fs::path& folder) {
@@ -226,6 +274,7 @@ int main(int argc, char** argv) {
     membership(folder / "membership_fuzz");
     witness(folder / "witness_fuzz");
     dsm(folder / "dsm_fuzz");
+    dsm_points(folder / "dsm_fuzz");
     names(folder / "names_fuzz");
     return 0;
 }
