@@ -130,7 +130,9 @@ void await_term() {
 }
 
 void fail(const std::string& reason) {
-    say("FAIL: " + reason);
+    std::string line = reason;
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    say("FAIL: " + line);
     _exit(1);
 }
 
