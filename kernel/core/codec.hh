@@ -8,23 +8,38 @@
 
 namespace krg {
 
+/// @v as it is on the wire, or back.
+template<typename T>
+[[nodiscard]] constexpr T little_endian(T v) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return v;
+#else
+    T r = 0;
+    for (unsigned i = 0; i < sizeof(T); i++) r = static_cast<T>(r << 8 | (v >> (8 * i) & 0xff));
+    return r;
+#endif
+}
+
 class Writer {
 public:
     Writer(u8* at, u32 room) : at_(at), room_(room) {}
-    void put8(u8 v) { put(v, 1); }
-    void put16(u16 v) { put(v, 2); }
-    void put32(u32 v) { put(v, 4); }
-    void put64(u64 v) { put(v, 8); }
+    void put8(u8 v) { put(v); }
+    void put16(u16 v) { put(v); }
+    void put32(u32 v) { put(v); }
+    void put64(u64 v) { put(v); }
     [[nodiscard]] bool ok() const { return ok_; }
     [[nodiscard]] u32 length() const { return length_; }
 
 private:
-    void put(u64 v, u32 bytes) {
-        if (!ok_ || room_ - length_ < bytes) {
+    template<typename T>
+    void put(T v) {
+        if (!ok_ || room_ - length_ < sizeof(T)) {
             ok_ = false;
             return;
         }
-        for (u32 i = 0; i < bytes; i++) at_[length_++] = static_cast<u8>(v >> (8 * i));
+        v = little_endian(v);
+        __builtin_memcpy(at_ + length_, &v, sizeof(T));  // one store: the place is not aligned
+        length_ += sizeof(T);
     }
     u8* at_;
     u32 room_;
@@ -35,10 +50,10 @@ private:
 class Reader {
 public:
     Reader(const u8* at, u32 length) : at_(at), length_(at ? length : 0) {}
-    u8 get8() { return static_cast<u8>(get(1)); }
-    u16 get16() { return static_cast<u16>(get(2)); }
-    u32 get32() { return static_cast<u32>(get(4)); }
-    u64 get64() { return get(8); }
+    u8 get8() { return get<u8>(); }
+    u16 get16() { return get<u16>(); }
+    u32 get32() { return get<u32>(); }
+    u64 get64() { return get<u64>(); }
     void fail() { ok_ = false; }
     [[nodiscard]] bool ok() const { return ok_; }
     [[nodiscard]] u32 left() const { return length_ - pos_; }
@@ -46,14 +61,16 @@ public:
     [[nodiscard]] bool complete() const { return ok_ && pos_ == length_; }
 
 private:
-    u64 get(u32 bytes) {
-        if (!ok_ || left() < bytes) {
+    template<typename T>
+    T get() {
+        if (!ok_ || left() < sizeof(T)) {
             ok_ = false;
             return 0;
         }
-        u64 v = 0;
-        for (u32 i = 0; i < bytes; i++) v |= static_cast<u64>(at_[pos_++]) << (8 * i);
-        return v;
+        T v;
+        __builtin_memcpy(&v, at_ + pos_, sizeof(T));
+        pos_ += sizeof(T);
+        return little_endian(v);
     }
     const u8* at_;
     u32 length_;
