@@ -130,6 +130,7 @@ struct hadsm_domain {
 	bool edge_busy;			/* the worker has taken one and is not done with it */
 	struct hadsm_packet packet;	/* not sent yet: only while corked, or within a step */
 	bool hurry;			/* somebody waits for what is in it */
+	bool behind;			/* nobody does yet, and somebody may soon: it stays until who was answered runs */
 	unsigned int corked;		/* more is about to follow: lazy messages wait for it */
 	unsigned int held;		/* ... within a moment: all of them do, and whoever is answered sleeps on until then */
 	struct list_head answered;	/* those */

@@ -125,7 +125,7 @@ void hadsm_packet_flush(struct hadsm_domain *d)
 	int err;
 
 	lockdep_assert_held(&d->lock);
-	d->hurry = false;
+	d->hurry = d->behind = false;
 	if (!p->len)
 		return;
 	if (d->nr_letters && letters_for(d, p->node))
@@ -152,7 +152,7 @@ void hadsm_uncork(struct hadsm_domain *d, bool all)
 {
 	lockdep_assert_held(&d->lock);
 	d->held -= all;
-	if (!--d->corked || (d->hurry && !d->held))
+	if (!--d->corked || ((d->hurry || d->behind) && !d->held))
 		hadsm_packet_flush(d);
 	if (!d->held)
 		hadsm_waiters_wake(d);
@@ -185,7 +185,9 @@ void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act)
 	p->len += HADSM_RECORD_HEAD + act->len;
 	if (page)
 		p->page[p->nr_pages++] = page;
-	if (!act->lazy)
+	if (act->behind && d->held)
+		d->behind = true;
+	else if (!act->lazy)
 		d->hurry = true;
 }
 
@@ -308,6 +310,24 @@ static int net_records(struct hadsm_domain *d, u16 node, const u8 *record, u32 l
 	return 0;
 }
 
+/*
+ * Somebody was answered, and all that is left to be said is that the transaction is over. To send is dear, and whoever was
+ * answered may be about to run on this processor: it goes first. Its next message, or this thread's next turn, takes along
+ * what waits here.
+ */
+static void net_let_pass(struct hadsm_domain *d)
+{
+	lockdep_assert_held(&d->lock);
+	if (!d->behind || d->hurry || d->held > 1 || list_empty(&d->answered))
+		return;
+	d->held--;
+	hadsm_waiters_wake(d);
+	mutex_unlock(&d->lock);
+	yield();	/* returns at once unless somebody wants this processor; nothing is waited for */
+	mutex_lock(&d->lock);
+	d->held++;
+}
+
 static void net_handle(struct krg_rpc_req *req)
 {
 	const struct hadsm_wire *head = krg_rpc_req_data(req);
@@ -336,6 +356,7 @@ static void net_handle(struct krg_rpc_req *req)
 	if (net_records(d, node, records, len, records + len))
 		krg_rpc_reset(node, "no memory for a page");
 	mutex_lock(&d->lock);
+	net_let_pass(d);
 	hadsm_uncork(d, true);
 	hadsm_spares_trim(d);
 	mutex_unlock(&d->lock);

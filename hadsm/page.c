@@ -21,6 +21,7 @@
 
 #define HADSM_PIN_TIME		(HZ / 50 ?: 1)	/* the fault is on its way back: it takes microseconds */
 #define HADSM_NOTE_TIME		HZ
+#define HADSM_MKWRITE_TIME	(HZ / 10 ?: 1)	/* a first write waits so long with mmap_lock, rather than faulting twice more */
 
 /* ---- what is here ---- */
 
@@ -70,10 +71,14 @@ struct hadsm_waiter *hadsm_waiter_new(struct hadsm_store *s, pgoff_t index, u16 
 	return w;
 }
 
-/* Hands @w to the engine with @ev, has @a come as well, if that is not NULL, and waits for the answer to the first. */
+/*
+ * Hands @w to the engine with @ev, has @a come as well, if that is not NULL, and waits for the answer to the first, at most
+ * @timeout jiffies: then -ETIMEDOUT.
+ */
 static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct krg_dsm_event *ev,
-		       const struct hadsm_ahead *a)
+		       const struct hadsm_ahead *a, long timeout)
 {
+	long left;
 	int err = 0;
 
 	ev->token = (unsigned long)w;
@@ -90,13 +95,14 @@ static int waiter_wait(struct hadsm_domain *d, struct hadsm_waiter *w, struct kr
 	mutex_unlock(&d->lock);
 	if (err)
 		return err;
-	if (!wait_for_completion_killable(&w->done))
+	left = wait_for_completion_killable_timeout(&w->done, timeout);
+	if (left > 0)
 		return w->error;
 	mutex_lock(&d->lock);
 	w->abandoned = true;
 	hadsm_installed(d, w);	/* if the answer came this moment */
 	mutex_unlock(&d->lock);
-	return -EINTR;
+	return left ? -EINTR : -ETIMEDOUT;
 }
 
 static bool page_cached(struct hadsm_store *s, pgoff_t index)
@@ -110,7 +116,7 @@ static bool page_cached(struct hadsm_store *s, pgoff_t index)
 }
 
 static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, u32 flags, const struct hadsm_ahead *a,
-		    struct hadsm_waiter **out)
+		    long timeout, struct hadsm_waiter **out)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = mode };
 	struct hadsm_domain *d = s->domain;
@@ -118,6 +124,8 @@ static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, u32 flags, c
 	u64 begin = ktime_get_ns();
 	int err;
 
+	if (timeout != MAX_SCHEDULE_TIMEOUT && READ_ONCE(d->suspended))
+		return -ETIMEDOUT;
 	if (wait_event_killable(d->wait, !READ_ONCE(d->suspended) || READ_ONCE(d->dead)))
 		return -EINTR;
 	w = hadsm_waiter_new(s, index, mode);
@@ -127,7 +135,7 @@ static int page_ask(struct hadsm_store *s, pgoff_t index, u16 mode, u32 flags, c
 	ev.flags = flags;
 	if (s->container < HADSM_CONTAINER_FILES)
 		ev.flags |= KRG_DSM_F_URGENT;
-	err = waiter_wait(d, w, &ev, a);
+	err = waiter_wait(d, w, &ev, a, timeout);
 	if (err) {
 		kref_put(&w->ref, hadsm_waiter_release);
 	} else {
@@ -153,7 +161,7 @@ static int page_request(struct hadsm_store *s, pgoff_t index, u16 mode, const st
 		err = page_cached(s, index) ? 0 : hadsm_room_wait(reserve, deadline);
 		if (err)
 			return err;
-		err = page_ask(s, index, mode, 0, a, out);
+		err = page_ask(s, index, mode, 0, a, MAX_SCHEDULE_TIMEOUT, out);
 	} while (err == -ENOSPC && !(err = hadsm_room_retry(deadline)));
 	return err;
 }
@@ -277,7 +285,7 @@ static int domain_wait(struct hadsm_domain *d, struct krg_dsm_event *ev)
 
 	if (!w)
 		return -ENOMEM;
-	err = waiter_wait(d, w, ev, NULL);
+	err = waiter_wait(d, w, ev, NULL, MAX_SCHEDULE_TIMEOUT);
 	kref_put(&w->ref, hadsm_waiter_release);
 	return err;
 }
@@ -405,7 +413,8 @@ int hadsm_page_hold(struct hadsm_store *s, pgoff_t index, u16 mode, struct hadsm
 int hadsm_page_hold_again(struct hadsm_waiter **held)
 {
 	struct hadsm_waiter *w;
-	int err = page_ask((*held)->store, (*held)->index, (*held)->mode, KRG_DSM_F_AGAIN, NULL, &w);
+	int err = page_ask((*held)->store, (*held)->index, (*held)->mode, KRG_DSM_F_AGAIN, NULL,
+			   MAX_SCHEDULE_TIMEOUT, &w);
 
 	if (err)
 		return err;
@@ -540,32 +549,57 @@ static vm_fault_t hadsm_fault(struct vm_fault *vmf)
 	return fault_repeat(vmf, s, mode);
 }
 
+/* @folio, locked, may be written through a mapping. */
+static bool mkwrite_allowed(struct hadsm_store *s, struct folio *folio)
+{
+	return folio->mapping == s->inode->i_mapping && folio_test_checked(folio) &&
+	       !READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead);
+}
+
+/* Asks for write access to @folio, which is mapped, and waits a moment. True: it may be written, and is locked. */
+static bool mkwrite_ask(struct hadsm_store *s, struct folio *folio, pgoff_t index)
+{
+	struct hadsm_waiter *w;
+	bool allowed;
+
+	if (page_ask(s, index, KRG_DSM_WRITE, 0, NULL, HADSM_MKWRITE_TIME, &w))
+		return false;
+	folio_lock(folio);
+	allowed = mkwrite_allowed(s, folio);
+	page_installed(w);
+	if (!allowed)
+		folio_unlock(folio);
+	return allowed;
+}
+
 /*
  * The first write to a page that may be read, or that was write-protected. Flags
- * that say whether we may wait are not given here: unless the write is allowed
- * already the page is unmapped, so that the fault comes back through ->fault. It
+ * that say whether we may wait without mmap_lock are not given here, so we wait a
+ * moment with it: usually the answer is here sooner than two more faults would be. After
+ * that, or after an error, the page is unmapped, so that the fault comes back through ->fault. It
  * may come as a read first (instructions that read and write do on some machines),
  * so ->fault is left a note that a write is what is wanted.
  */
 static vm_fault_t hadsm_page_mkwrite(struct vm_fault *vmf)
 {
 	struct hadsm_store *s = hadsm_file_store(vmf->vma->vm_file);
-	struct address_space *mapping = s->inode->i_mapping;
 	struct folio *folio = page_folio(vmf->page);
 
 	folio_lock(folio);
-	if (folio->mapping == mapping && folio_test_checked(folio) &&
-	    !READ_ONCE(s->domain->suspended) && !READ_ONCE(s->domain->dead)) {
-		folio_set_mappedtodisk(folio);	/* for edge.c */
+	if (mkwrite_allowed(s, folio)) {
 		pin_take(s, vmf->pgoff, KRG_DSM_WRITE);
-		hadsm_touch(file_inode(vmf->vma->vm_file));
-		return VM_FAULT_LOCKED;
+	} else {
+		folio_unlock(folio);
+		if (!mkwrite_ask(s, folio, vmf->pgoff)) {
+			if (!pin_note(s, vmf->pgoff, 0))
+				return VM_FAULT_OOM;
+			unmap_mapping_pages(s->inode->i_mapping, vmf->pgoff, 1, false);
+			return VM_FAULT_NOPAGE;
+		}
 	}
-	folio_unlock(folio);
-	if (!pin_note(s, vmf->pgoff, 0))
-		return VM_FAULT_OOM;
-	unmap_mapping_pages(mapping, vmf->pgoff, 1, false);
-	return VM_FAULT_NOPAGE;
+	folio_set_mappedtodisk(folio);	/* for edge.c */
+	hadsm_touch(file_inode(vmf->vma->vm_file));
+	return VM_FAULT_LOCKED;
 }
 
 /*

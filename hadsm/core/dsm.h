@@ -284,7 +284,8 @@ struct krg_dsm_action {
 	u8 lazy;		/* of SEND: nobody waits for it; it may travel with others that follow */
 	u8 spare;
 	u16 reason;		/* enum krg_dsm_reason */
-	u16 zero2;
+	u8 behind;		/* of SEND: nobody waits for it yet; whoever gets a GRANT of the same step may go on first */
+	u8 zero2;
 	s32 error;
 	struct krg_dsm_object object;
 	u64 token;

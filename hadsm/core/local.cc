@@ -318,6 +318,7 @@ void Engine::finish_grant(Obj& o) {
     ready(o);
     Message m = about(Type::close, o);
     m.lazy = ahead;
+    m.behind = !ahead;
     m.request = request;
     m.version = o.version;
     m.dirty = g.direct;

@@ -175,8 +175,9 @@ struct Message {
     Keeping keeping = Keeping::own;
     bool keep = false;  ///< of a GRANT: others than its home had to act first
     bool initialised = false, dirty = false;
-    bool ahead = false;  ///< nobody waits for it
-    bool lazy = false;   ///< not on the wire: it may travel with others that follow
+    bool ahead = false;   ///< nobody waits for it
+    bool lazy = false;    ///< not on the wire: it may travel with others that follow
+    bool behind = false;  ///< not on the wire: whoever is granted something in the same step goes first
     Errno error = Errno::none;
     Rset rset{};
     u32 count = 0;

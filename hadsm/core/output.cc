@@ -142,6 +142,7 @@ bool Engine::send(NodeId to, Message& m, u64 handle, const Obj* cached) {
     a->action.handle = handle;
     a->action.cached = cached != nullptr;
     a->action.lazy = m.lazy;
+    a->action.behind = m.behind;
     a->action.object.container = m.key.container;
     a->action.object.index = m.key.index;
     a->action.object.policy = m.policy;
