@@ -147,6 +147,7 @@ int verify(const Options& o) {
     for (unsigned a = 0; a < authors; a++) newest = std::max(newest, last[a] = memory.last(a).load());
     for (std::uint64_t p = 0; p < o.pages; p++)
         for (std::uint64_t i = 0; i < marks; i++) newest = std::max(newest, have[p][i] = memory.mark(p, i).load());
+    if (newest > 1'000'000'000'000) fail("a word has " + std::to_string(newest) + ", which no writer has come to");
     State before(o), after(o);
     before.advance_to(newest ? newest - 1 : 0);
     after.advance_to(newest);

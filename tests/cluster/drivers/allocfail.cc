@@ -22,7 +22,12 @@ constexpr int nth_max = 4000;
 constexpr int nth_at_once = 25;
 constexpr int enomem = 12;
 constexpr std::chrono::seconds say_every{10};
-constexpr const char* module_copy = "/run/kerrighed.ko";
+
+/// What is loaded again and again. Not from /, where the server of the file system would have its part in it.
+struct Subject {
+    const char* name;
+    std::string file() const { return fmt::format("/run/{}.ko", name); }
+};
 
 // Faults hit the tasks that ask for them; the log of each would drown the log checker.
 constexpr const char* prepare =
@@ -31,7 +36,9 @@ constexpr const char* prepare =
     "echo 0 >ignore-gfp-wait; echo -1 >times; echo 1 >interval; echo 0 >probability; done; "
     "echo 0 >/sys/kernel/debug/fail_page_alloc/min-order";
 
-std::string module_file(const Test& test) { return fmt::format("{}/build/$(uname -r)/kerrighed.ko", test.options.top); }
+std::string module_file(const Test& test, const char* name = "kerrighed") {
+    return fmt::format("{}/build/$(uname -r)/{}.ko", test.options.top, name);
+}
 
 void require_done(Test& test, int node, const std::string& script, const std::string& sentence, double timeout_s = 60) {
     ProcessResult result = test.cluster.shell(node, script, timeout_s);
@@ -72,7 +79,7 @@ Seen read_seen(const ProcessResult& result, int wanted) {
 }
 
 /// Every N once, each by one of the nodes; they take ranges until one has seen the end.
-Seen fail_each(Test& test, const std::string& verb, const NodeIds& nodes) {
+Seen fail_each(Test& test, const std::string& verb, const Subject& subject, const NodeIds& nodes) {
     std::atomic<int> next{1}, done{0};
     std::atomic<bool> over{false};
     auto work = [&](int node) {
@@ -80,7 +87,7 @@ Seen fail_each(Test& test, const std::string& verb, const NodeIds& nodes) {
         while (!over && seen.broken.empty()) {
             const int from = next.fetch_add(nth_at_once);
             if (from > nth_max) break;
-            const std::string script = fmt::format("krg-fail-nth {} {} kerrighed {} {}", verb, module_copy, from,
+            const std::string script = fmt::format("krg-fail-nth {} {} {} {} {}", verb, subject.file(), subject.name, from,
                                                    from + nth_at_once - 1);
             seen.add(read_seen(test.cluster.shell(node, script, 60), nth_at_once));
             done += nth_at_once;
@@ -108,23 +115,32 @@ void check_seen(Test& test, const Seen& seen, const std::string& what) {
     test.report.check(seen.other_errors.empty(), fmt::format("{}: the error is always ENOMEM", what), seen.other_errors);
 }
 
-void scenario_load(Test& test) {
+void load_and_unload(Test& test, const Subject& subject) {
     const NodeIds nodes = running(test);
     for (int node : nodes)
-        require_done(test, node, fmt::format("{}; cp {} {}", prepare, module_file(test), module_copy),
+        require_done(test, node, fmt::format("{}; cp {} {}", prepare, module_file(test, subject.name), subject.file()),
                      fmt::format("fault injection is set up on node {}", node));
-    const Seen load = fail_each(test, "load", nodes);
+    const Seen load = fail_each(test, "load", subject, nodes);
     check_seen(test, load, "loading");
     test.report.check(load.failed > 5 && load.allocations > load.failed, "some are needed to load, some are not",
                       fmt::format("{} of {}", load.failed, load.allocations));
     // Too few to share: nobody would see the end of another's range.
-    const Seen unload = fail_each(test, "unload", {*nodes.begin()});
+    const Seen unload = fail_each(test, "unload", subject, {*nodes.begin()});
     check_seen(test, unload, "unloading");
     test.report.check(unload.failed == 0, "unloading needs none of its allocations", fmt::format("{} needed", unload.failed));
     for (int node : nodes) {
-        require_done(test, node, "insmod " + module_file(test), fmt::format("afterwards the module loads on node {}", node));
-        require_done(test, node, "rmmod kerrighed", fmt::format("and unloads on node {}", node));
+        require_done(test, node, "insmod " + module_file(test, subject.name),
+                     fmt::format("afterwards the module loads on node {}", node));
+        require_done(test, node, fmt::format("rmmod {}", subject.name), fmt::format("and unloads on node {}", node));
     }
+}
+
+void scenario_load(Test& test) { load_and_unload(test, {"kerrighed"}); }
+
+void scenario_load_hadsm(Test& test) {
+    for (int node : running(test)) require_done(test, node, "insmod " + module_file(test), "kerrighed is there before");
+    load_and_unload(test, {"hadsm"});
+    for (int node : running(test)) require_done(test, node, "rmmod kerrighed", "and goes behind it");
 }
 
 void set_probability(Test& test, const NodeIds& nodes, int percent) {
@@ -199,6 +215,48 @@ void scenario_life(Test& test) {
     }
 }
 
+/// The node's programs and threads lack memory, again and again. They are told, the others notice nothing.
+void scenario_files(Test& test) {
+    const NodeIds nodes = running(test);
+    for (int node : nodes) {
+        require_done(test, node, prepare, fmt::format("fault injection is set up on node {}", node));
+        require_done(test, node,
+                     fmt::format("modprobe tipc && echo >/proc/sys/kernel/modprobe && insmod {} && insmod {}",
+                                 module_file(test), module_file(test, "hadsm")),
+                     fmt::format("the modules load on node {}", node));
+    }
+    ProcessResult create = test.cluster.krgadm(1, {"cluster", "create"});
+    test.report.require(create.done(), "node 1 creates a cluster", create.evidence());
+    for (int node : without(nodes, {1})) require_join(test, node, fmt::format("node {} joins it", node));
+    for (int node : nodes)
+        require_done(test, node, "mkdir -p /run/files && mount -t hadsm -o name=files,replicas=2 none /run/files",
+                     fmt::format("node {} mounts", node));
+    for (int round = 1; round <= test.options.rounds; ++round) {
+        const std::string dir = fmt::format("/run/files/{}", round), seed = std::to_string(test.random() % 1'000'000);
+        require_done(test, 1, "mkdir " + dir, "node 1 makes " + dir);
+        set_probability(test, {2}, 1 + round % 5);
+        ProcessResult work = test.cluster.shell(2,
+                                                fmt::format("{}; exec timeout 100 krg-fail-files work {} {} 150", mark_threads,
+                                                            dir, seed),
+                                                120);
+        set_probability(test, {2}, 0);
+        test.report.check(work.done(), fmt::format("round {}: each call works, or says that there is no memory", round),
+                          work.evidence());
+        test.report.note(work.out);
+        for (int node : nodes) {
+            ProcessResult look =
+                test.cluster.shell(node, fmt::format("krg-fail-files look {} {} /run/files/{}.log", dir, seed, round), 120);
+            test.report.check(look.done(), fmt::format("round {}: node {} finds what had worked", round, node),
+                              look.evidence());
+        }
+    }
+    for (int node : nodes) {
+        require_done(test, node, "umount /run/files", fmt::format("node {} unmounts", node));
+        (void)test.cluster.krgadm(node, {"cluster", "leave", "--wait=60"}, 100);
+        require_done(test, node, "rmmod hadsm kerrighed", fmt::format("rmmod succeeds on node {}", node));
+    }
+}
+
 }  // namespace
 
 }  // namespace krg::cluster_test
@@ -218,6 +276,8 @@ int main(int argc, char** argv) {
     DriverOptions options = read_options(argc, argv, std::move(defaults));
     const std::vector<Scenario> scenarios{
         {"load", "every allocation of loading and unloading fails once", scenario_load},
+        {"hadsm-load", "the same with hadsm.ko", scenario_load_hadsm},
+        {"hadsm-files", "allocations fail while programs use files of the cluster", scenario_files},
         {"life", "allocations fail at random while a node joins and leaves", scenario_life},
     };
     ClusterOptions cluster = cluster_for(options, "allocfail");
