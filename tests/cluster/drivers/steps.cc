@@ -116,6 +116,7 @@ sh -c '
 		answer=$(krgadm --json cluster status | tr -d "\n")
 		now; echo "$begin $up krgadm $answer"
 	done' >{0}.krgadm 2>&1 </dev/null &
+until [ -s {0}.proc ] && [ -s {0}.krgadm ]; do sleep 0.1; done
 )",
                                            file_);
     ProcessResult result = test.cluster.shell(node, script, 30);
