@@ -77,7 +77,7 @@ public:
           operation_(operation),
           host_base_(host_shared + "/crsuite") {
         copy_folder(fs::canonical(options.programs), fs::canonical(options.programs), host_base_ + "/programs");
-        fs::create_directories(host_base_ + "/work");
+        fs::create_directories(host_base_ + "/scratch");
         judge_ = options.top + "/build/host/bin/krg-cr-judge";
     }
 
@@ -132,10 +132,10 @@ private:
     }
 
     void one(Result& result) {
-        const std::string work = base + "/work/" + result.program, token = result.program + "." + std::to_string(getpid());
+        const std::string work = base + "/scratch/" + result.program, token = result.program + "." + std::to_string(getpid());
         // Programs may change who they are.
-        fs::create_directories(host_base_ + "/work/" + result.program);
-        fs::permissions(host_base_ + "/work/" + result.program, fs::perms::all);
+        fs::create_directories(host_base_ + "/scratch/" + result.program);
+        fs::permissions(host_base_ + "/scratch/" + result.program, fs::perms::all);
         const std::string limit = fmt::format("{}", cluster_.limit(options_.limit_s));
         std::vector<std::string> words{"start", "--work", work, "--token", token, "--limit", limit};
         for (const std::string& word : words_for(result.program, work)) words.push_back(word);
@@ -210,7 +210,7 @@ void keep(const std::string& shared, const std::vector<Result>& results) {
     for (const Result& result : results) {
         if (result.result != "fail") continue;
         for (const char* file : {"out", "output"}) {
-            const fs::path from = fs::path(shared) / "crsuite/work" / result.program / file;
+            const fs::path from = fs::path(shared) / "crsuite/scratch" / result.program / file;
             std::error_code error;
             fs::create_directories(kept / result.program, error);
             fs::copy_file(from, kept / result.program / file, error);

@@ -10,6 +10,18 @@ namespace krg::sim::dsm {
 
 namespace {
 
+/// How fast each kind of work goes on, against the others.
+void draw_pace(Setup& s, Rng& rng) {
+    constexpr u32 weights[] = {1, 4, 12};
+    s.deliver_weight = weights[rng.below(3)];
+    s.edge_weight = weights[rng.below(3)];
+    s.program_weight = weights[rng.below(3)];
+    s.view_weight = weights[rng.below(3)];
+    s.time_weight = weights[rng.below(2)];
+    s.time_step = static_cast<u32>(rng.log_uniform(2, 200));
+    s.slow_pair = rng.chance(1, 3) ? static_cast<u32>(rng.between(2, 6)) : 0;
+}
+
 void draw_objects(Setup& s, Rng& rng) {
     // One policy in half of the runs, a mixture in the others; indexes in one chunk or in several.
     const u64 classes = rng.below(4);
@@ -145,14 +157,7 @@ Setup draw_points(u64 seed) {
     s.pinned_pct = rng.chance(1, 8) ? static_cast<u32>(rng.between(1, 20)) : 0;
     if (s.pinned_pct != 0) s.params.pin_us = rng.chance(1, 2) ? 500 : 0;
     if (rng.chance(1, 8)) s.memory_pages = static_cast<u32>(rng.between(2, 4 + 2 * s.objects.size()));
-    constexpr u32 weights[] = {1, 4, 12};
-    s.deliver_weight = weights[rng.below(3)];
-    s.edge_weight = weights[rng.below(3)];
-    s.program_weight = weights[rng.below(3)];
-    s.view_weight = weights[rng.below(3)];
-    s.time_weight = weights[rng.below(2)];
-    s.time_step = static_cast<u32>(rng.log_uniform(2, 200));
-    s.slow_pair = rng.chance(1, 3) ? static_cast<u32>(rng.between(2, 6)) : 0;
+    draw_pace(s, rng);
     return s;
 }
 
@@ -186,14 +191,7 @@ Setup draw_setup(u64 seed) {
     s.duplicate_ppm = rng.chance(1, 2) ? 50000 : 0;
     s.no_memory_ppm = rng.chance(1, 6) ? static_cast<u32>(rng.log_uniform(500, 50000)) : 0;
     s.pinned_pct = rng.chance(1, 8) ? static_cast<u32>(rng.between(1, 20)) : 0;
-    constexpr u32 weights[] = {1, 4, 12};
-    s.deliver_weight = weights[rng.below(3)];
-    s.edge_weight = weights[rng.below(3)];
-    s.program_weight = weights[rng.below(3)];
-    s.view_weight = weights[rng.below(3)];
-    s.time_weight = weights[rng.below(2)];
-    s.time_step = static_cast<u32>(rng.log_uniform(2, 200));
-    s.slow_pair = rng.chance(1, 3) ? static_cast<u32>(rng.between(2, 6)) : 0;
+    draw_pace(s, rng);
     // What came later draws from a source of its own, so that older seeds still are what they were.
     Rng more(derive(seed, "setup of holes"));
     s.punch_weight = more.chance(1, 4) ? static_cast<u32>(more.between(1, 6)) : 0;
