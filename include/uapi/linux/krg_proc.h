@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * /dev/kerrighed: processes that are frozen, captured and restored. What the
+ * operations do and refuse is in Documentation/checkpoint.md; the bytes of an
+ * image are in Documentation/ghost-format.md.
+ *
+ * Everybody may open the device; each operation judges what its caller may do.
+ * Fields called pad or reserved, and flags that are not named here, must be 0.
+ * An operation that fails has changed nothing.
+ */
+#ifndef _UAPI_LINUX_KRG_PROC_H
+#define _UAPI_LINUX_KRG_PROC_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define KRG_PROC_DEVICE	"/dev/kerrighed"
+
+/*
+ * Where text results go: lines "name: what and why\n", as many whole bytes as
+ * there is room for, without a zero at the end.
+ */
+struct krg_proc_text {
+	__u64 at;		/* of the caller's buffer; with room 0 it is not used */
+	__u32 room;		/* bytes of it */
+	__u32 length;		/* out: bytes of the whole text, which may be more than room */
+};
+
+/* Flags of the operations on running processes. */
+#define KRG_PROC_TREE			1	/* with all descendants */
+#define KRG_PROC_KILL			2	/* SIGKILL after success */
+#define KRG_PROC_STOP			4	/* stays frozen until KRG_PROC_UNFREEZE or this file is closed */
+#define KRG_PROC_IGNORE_UNSUPPORTED	8	/* what can be left out without harm to the rest is left out */
+
+/* What would be refused; 0 with length 0: nothing. The process is not disturbed. */
+struct krg_proc_check {
+	__s32 pid;		/* of a process, in the caller's pid namespace */
+	__u32 flags;		/* KRG_PROC_TREE */
+	struct krg_proc_text refusals;
+};
+
+/* Writes an image of a process. It runs on afterwards unless the flags say otherwise. */
+struct krg_proc_capture {
+	__s32 pid;
+	__s32 fd;		/* the image is written from its position on, with the caller's rights */
+	__u32 flags;		/* KRG_PROC_TREE, _KILL, _STOP, _IGNORE_UNSUPPORTED */
+	__u32 timeout_ms;	/* for all threads to stop; 0: 5000 */
+	__u64 chain;		/* of increments; 0: none */
+	__u64 parent;		/* number of the image this one adds to; 0: a full image */
+	struct krg_proc_text error;		/* what was refused, or failed */
+	struct krg_proc_text description;	/* in: at and length, at most 4096 bytes; room is 0 */
+	__u64 number;		/* out: of the image */
+	__u64 bytes;		/* out: written */
+	__u64 pages;		/* out: that the image describes */
+	__u32 tasks;		/* out */
+	__u32 threads;		/* out */
+};
+
+/* Freezes a process; or lets one go on that was frozen through this same file. */
+struct krg_proc_freeze {
+	__s32 pid;
+	__u32 flags;		/* KRG_PROC_TREE */
+	__u32 timeout_ms;	/* for all threads to stop; 0: 5000 */
+	__u32 pad;
+	struct krg_proc_text error;
+};
+
+/*
+ * Restoring, one session for each open file of the device. BEGIN reads and
+ * checks a whole image; nothing of a process exists yet.
+ */
+struct krg_proc_restore_begin {
+	__s32 fd;		/* the image, from offset 0; it must not change until the session ends */
+	__u32 flags;		/* 0 */
+	struct krg_proc_text error;
+	__u64 number;		/* out: of the image */
+	__u32 tasks;		/* out */
+	__u32 threads;		/* out */
+};
+
+/* The session's file object @object is the caller's descriptor @fd. */
+struct krg_proc_restore_file {
+	__u64 object;		/* id of a file_* record */
+	__s32 fd;
+	__u32 pad;
+};
+
+/*
+ * The caller becomes the thread of the image. Does not return on success: the
+ * thread waits for all others and goes on as the image says.
+ */
+struct krg_proc_restore_join {
+	__u64 thread;		/* id of its thread record */
+	__s32 fd;		/* the descriptor this call came through; it is closed. -1: none */
+	__u32 flags;		/* 0 */
+};
+
+/* Until all threads of the image are ready to go, or the session has failed. */
+struct krg_proc_restore_wait {
+	__u32 timeout_ms;	/* 0: for ever */
+	__u32 pad;
+	struct krg_proc_text error;
+};
+
+#define KRG_PROC_IOC	0xeb
+
+#define KRG_PROC_CHECK		_IOWR(KRG_PROC_IOC, 1, struct krg_proc_check)
+#define KRG_PROC_CAPTURE	_IOWR(KRG_PROC_IOC, 2, struct krg_proc_capture)
+#define KRG_PROC_FREEZE		_IOWR(KRG_PROC_IOC, 3, struct krg_proc_freeze)
+#define KRG_PROC_UNFREEZE	_IOWR(KRG_PROC_IOC, 4, struct krg_proc_freeze)
+
+#define KRG_PROC_RESTORE_BEGIN	_IOWR(KRG_PROC_IOC, 16, struct krg_proc_restore_begin)
+#define KRG_PROC_RESTORE_FILE	_IOW(KRG_PROC_IOC, 17, struct krg_proc_restore_file)
+#define KRG_PROC_RESTORE_JOIN	_IOW(KRG_PROC_IOC, 18, struct krg_proc_restore_join)
+#define KRG_PROC_RESTORE_WAIT	_IOWR(KRG_PROC_IOC, 19, struct krg_proc_restore_wait)
+#define KRG_PROC_RESTORE_GO	_IO(KRG_PROC_IOC, 20)
+#define KRG_PROC_RESTORE_ABORT	_IO(KRG_PROC_IOC, 21)
+
+#endif

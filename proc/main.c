@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * krg_proc.ko: the module, its device /dev/kerrighed, and which part answers
+ * which operation. The operations are elsewhere.
+ */
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+
+#include "main.h"
+
+static int krg_dev_open(struct inode *inode, struct file *filp)
+{
+	struct krg_proc_file *file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+
+	if (!file)
+		return -ENOMEM;
+	filp->private_data = file;
+	return nonseekable_open(inode, filp);
+}
+
+static int krg_dev_release(struct inode *inode, struct file *filp)
+{
+	struct krg_proc_file *file = filp->private_data;
+
+	krg_restore_release(file);
+	kfree(file);
+	return 0;
+}
+
+static long krg_dev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	struct krg_proc_file *file = filp->private_data;
+	void __user *at = (void __user *)arg;
+
+	switch (cmd) {
+	case KRG_PROC_CHECK:
+	case KRG_PROC_CAPTURE:
+	case KRG_PROC_FREEZE:
+	case KRG_PROC_UNFREEZE:
+		return -EOPNOTSUPP;
+	case KRG_PROC_RESTORE_BEGIN:
+	case KRG_PROC_RESTORE_FILE:
+	case KRG_PROC_RESTORE_JOIN:
+	case KRG_PROC_RESTORE_WAIT:
+	case KRG_PROC_RESTORE_GO:
+	case KRG_PROC_RESTORE_ABORT:
+		return krg_restore_ioctl(file, cmd, at);
+	}
+	return -ENOTTY;
+}
+
+static const struct file_operations krg_dev_fops = {
+	.owner		= THIS_MODULE,
+	.open		= krg_dev_open,
+	.release	= krg_dev_release,
+	.unlocked_ioctl	= krg_dev_ioctl,
+};
+
+static struct miscdevice krg_dev = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "kerrighed",
+	.fops	= &krg_dev_fops,
+	.mode	= 0666,
+};
+
+static int __init krg_proc_mod_init(void)
+{
+	int err = misc_register(&krg_dev);
+
+	if (err)
+		pr_err("/dev/kerrighed cannot be made: %d\n", err);
+	return err;
+}
+
+static void __exit krg_proc_mod_exit(void)
+{
+	misc_deregister(&krg_dev);
+	/* A task work of ours drops its reference on the module shortly before it returns. */
+	synchronize_rcu_tasks();
+}
+
+module_init(krg_proc_mod_init);
+module_exit(krg_proc_mod_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("The Kerrighed developers");
+MODULE_DESCRIPTION("Kerrighed: capture and restore of processes");
+MODULE_VERSION("4.0.0");
+MODULE_ALIAS("devname:kerrighed");
