@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel functions that are not exported: one table, resolved as a whole when the
- * module is loaded. If one is missing, loading fails with its name in the log and
- * nothing has been changed.
+ * Kernel functions and variables that are not exported: two tables, resolved as a
+ * whole when the module is loaded. If one is missing, loading fails with its name in
+ * the log and nothing has been changed.
  *
  * kallsyms_lookup_name() is found by placing a probe on it, never armed, and reading
  * where it landed. On kernels with IBT that is behind the ENDBR instruction, which the
@@ -16,6 +16,8 @@
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/sched/task.h>
+
+#include <kerrighed/pid.h>
 
 #include "main.h"
 #include "symbols.h"
@@ -43,6 +45,17 @@ KRG_SYMBOLS(KRG_SYM_SETTER)
 
 #define KRG_SYM_ROW(name, ret, args, why)	{ #name, why, krg_sym_set_##name },
 static const struct krg_symbol krg_symbols[] = { KRG_SYMBOLS(KRG_SYM_ROW) };
+
+#define KRG_VAR_DEFINE(name, type, why)	type *krg_var_##name;
+KRG_VARIABLES(KRG_VAR_DEFINE)
+
+struct krg_variable {
+	const char *name, *why;
+	void **pointer;
+};
+
+#define KRG_VAR_ROW(name, type, why)	{ #name, why, (void **)&krg_var_##name },
+static const struct krg_variable krg_variables[] = { KRG_VARIABLES(KRG_VAR_ROW) };
 
 static char *symbol_demand;
 module_param(symbol_demand, charp, 0400);
@@ -96,6 +109,18 @@ static int symbols_missing(const char *name, const char *why)
 	return -ENOENT;
 }
 
+static int symbols_find_variables(void)
+{
+	const struct krg_variable *v;
+
+	for (v = krg_variables; v < krg_variables + ARRAY_SIZE(krg_variables); v++) {
+		*v->pointer = (void *)krg_symbol_address(v->name);
+		if (!*v->pointer)
+			return symbols_missing(v->name, v->why);
+	}
+	return 0;
+}
+
 /* All rows or none: nothing is patched before every name has been found. */
 int krg_symbols_init(void)
 {
@@ -113,6 +138,9 @@ int krg_symbols_init(void)
 		if (!address[i])
 			return symbols_missing(krg_symbols[i].name, krg_symbols[i].why);
 	}
+	err = symbols_find_variables();
+	if (err)
+		return err;
 	if (symbol_demand && !krg_symbol_address(symbol_demand))
 		return symbols_missing(symbol_demand, "demanded by a parameter");
 	for (i = 1; i < ARRAY_SIZE(krg_symbols); i++)
@@ -123,3 +151,10 @@ int krg_symbols_init(void)
 void krg_symbols_exit(void)
 {
 }
+
+void krg_pid_max_raise(int least)
+{
+	if (READ_ONCE(*krg_var(pid_max)) < least)
+		WRITE_ONCE(*krg_var(pid_max), least);
+}
+EXPORT_SYMBOL_GPL(krg_pid_max_raise);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel functions that are not exported, called safely. See symbols.c.
+ * Kernel functions that are not exported, called safely, and variables. See symbols.c.
  *
- * A function is added in three places: a row in KRG_SYMBOLS below (name, return
- * type, parameters, why), and nowhere else: callers say krg_sym(name)(arguments).
+ * A function is added in one place: a row in KRG_SYMBOLS below (name, return type,
+ * parameters, why). Callers say krg_sym(name)(arguments).
  */
 #ifndef KRG_SYMBOLS_H
 #define KRG_SYMBOLS_H
@@ -18,6 +18,19 @@
 #define KRG_SYMBOLS(X)									\
 	X(kallsyms_lookup_name, unsigned long, (const char *name),			\
 	  "finds every other row; not exported since 5.7")
+
+/*
+ * Variables that are not exported: name, type, reason. Read and written through
+ * the pointer krg_var(name).
+ */
+#define KRG_VARIABLES(X)								\
+	X(pid_max, int, "pids of the cluster: each node has its own range (proc/pids.c)")
+
+#define KRG_VAR_DECLARE(name, type, why)	extern type *krg_var_##name;
+KRG_VARIABLES(KRG_VAR_DECLARE)
+
+/** Address of the variable, valid once the module was loaded. */
+#define krg_var(name)	krg_var_##name
 
 #define KRG_SYM_DECLARE(name, ret, args, why)	\
 	ret krg_sym_missing_##name args;	\

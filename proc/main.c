@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "main.h"
+#include "pids.h"
 
 static int krg_dev_open(struct inode *inode, struct file *filp)
 {
@@ -67,16 +68,22 @@ static struct miscdevice krg_dev = {
 
 static int __init krg_proc_mod_init(void)
 {
-	int err = misc_register(&krg_dev);
+	int err = krg_pids_init();
 
 	if (err)
+		return err;
+	err = misc_register(&krg_dev);
+	if (err) {
 		pr_err("/dev/kerrighed cannot be made: %d\n", err);
+		krg_pids_exit();
+	}
 	return err;
 }
 
 static void __exit krg_proc_mod_exit(void)
 {
 	misc_deregister(&krg_dev);
+	krg_pids_exit();
 	/* A task work of ours drops its reference on the module shortly before it returns. */
 	synchronize_rcu_tasks();
 }

@@ -124,7 +124,13 @@ until [ -s {0}.proc ] && [ -s {0}.krgadm ]; do sleep 0.1; done
 }
 
 std::vector<StatusPoller::Sample> StatusPoller::stop() {
-    ProcessResult result = test_.cluster.shell(node_, fmt::format("rm -f {0}.on; sleep 1; cat {0}.proc {0}.krgadm", file_), 60);
+    // krgadm takes seconds on a debug kernel that has just woken: one answer may have been under way, the next one was asked now.
+    const std::string script = fmt::format(R"(
+lines=$(wc -l <{0}.krgadm)
+for i in $(seq {1}); do [ $(wc -l <{0}.krgadm) -ge $((lines + 2)) ] && break; sleep 0.1; done
+rm -f {0}.on; sleep 1; cat {0}.proc {0}.krgadm)",
+                                           file_, static_cast<int>(test_.cluster.limit(200)));
+    ProcessResult result = test_.cluster.shell(node_, script, test_.cluster.limit(60));
     if (!result.done()) throw ClusterError("cannot read what was polled: " + result.evidence());
     std::vector<Sample> samples;
     std::istringstream lines(result.out);
