@@ -21,6 +21,12 @@ static int krg_dev_open(struct inode *inode, struct file *filp)
 	return nonseekable_open(inode, filp);
 }
 
+static int krg_dev_flush(struct file *filp, fl_owner_t id)
+{
+	krg_restore_flush(filp->private_data, id);
+	return 0;
+}
+
 static int krg_dev_release(struct inode *inode, struct file *filp)
 {
 	struct krg_proc_file *file = filp->private_data;
@@ -55,6 +61,7 @@ static long krg_dev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg
 static const struct file_operations krg_dev_fops = {
 	.owner		= THIS_MODULE,
 	.open		= krg_dev_open,
+	.flush		= krg_dev_flush,
 	.release	= krg_dev_release,
 	.unlocked_ioctl	= krg_dev_ioctl,
 };

@@ -22,6 +22,8 @@ struct krg_proc_file {
 
 /* restore.c: all KRG_PROC_RESTORE_*. Called without locks, by many threads at a time. */
 long krg_restore_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user *arg);
+/* A descriptor of @file was closed in the descriptor table @id. */
+void krg_restore_flush(struct krg_proc_file *file, const void *id);
 /* Nobody can use @file any more. */
 void krg_restore_release(struct krg_proc_file *file);
 

@@ -16,8 +16,12 @@
 #include <linux/ftrace.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
+#include <linux/sched.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#include <linux/rseq.h>	/* split off */
+#endif
 
 /*
  * Debian's kernels zero every local variable. For arrays that are filled before
@@ -104,6 +108,16 @@ static inline void krg_fl_set(struct file_lock *fl, int type, int pid)
 #define krg_futex_shared(flags)	((flags) & 0x01)
 #endif
 
+/* What the kernel itself stores for a futex wait that goes on after a signal; those of 6.7 say the size of the word too. */
+static inline u32 krg_futex_restart_flags(bool shared, bool realtime, bool has_end)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return 0x02 | (shared ? 0x10 : 0) | (realtime ? 0x20 : 0) | (has_end ? 0x40 : 0);
+#else
+	return (shared ? 0x01 : 0) | (realtime ? 0x02 : 0) | (has_end ? 0x04 : 0);
+#endif
+}
+
 /* 6.4: a fault may hold the lock of its VMA only. The one it holds is released; VM_FAULT_RETRY must follow. */
 static inline void krg_fault_release(struct vm_fault *vmf)
 {
@@ -111,6 +125,45 @@ static inline void krg_fault_release(struct vm_fault *vmf)
 	release_fault_lock(vmf);
 #else
 	mmap_read_unlock(vmf->vma->vm_mm);
+#endif
+}
+
+/* 6.3: flags of a mapping are set through functions, which lock it. The address space is locked for writing. */
+static inline void krg_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+/* A program that runs is not written to; 6.12 excepts files that are watched before they are read. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define krg_exe_deny_write(file)	exe_file_deny_write_access(file)
+#define krg_exe_allow_write(file)	exe_file_allow_write_access(file)
+#else
+#define krg_exe_deny_write(file)	deny_write_access(file)
+#define krg_exe_allow_write(file)	allow_write_access(file)
+#endif
+
+/* A sleeping task is on no run queue; 6.12 may leave it there until the scheduler comes by. */
+static inline bool krg_task_off_queue(struct task_struct *task)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return !READ_ONCE(task->on_rq) || READ_ONCE(task->se.sched_delayed);
+#else
+	return !READ_ONCE(task->on_rq);
+#endif
+}
+
+/* 6.3: the area of restartable sequences has a length of its own. */
+static inline void krg_rseq_set(struct task_struct *task, struct rseq __user *at, u32 length, u32 signature)
+{
+	task->rseq = at;
+	task->rseq_sig = signature;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	task->rseq_len = length;
 #endif
 }
 
