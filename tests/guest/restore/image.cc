@@ -99,6 +99,8 @@ std::uint64_t put_mapping(Writer& w, const Mapping& m) {
     const std::uint64_t id = w.begin(KRG_GHOST_VMA);
     w.put(KRG_GHOST_VMA_MM, m.mm).put(KRG_GHOST_VMA_START, m.start).put(KRG_GHOST_VMA_END, m.end);
     w.put(KRG_GHOST_VMA_PROTECTION, m.prot).put(KRG_GHOST_VMA_KIND, m.kind).put(KRG_GHOST_VMA_BACKING, m.backing);
+    // Fields that are 0 could be left out; they are there for the forger.
+    w.put(KRG_GHOST_VMA_OFFSET, 0).put(KRG_GHOST_VMA_LOCKED, 0).put(KRG_GHOST_VMA_ADVICE, 0).put(KRG_GHOST_VMA_PKEY, 0);
     w.end();
     return id;
 }
@@ -126,7 +128,7 @@ std::uint64_t put_mm(Writer& w, std::uint64_t key) {
     w.put(KRG_GHOST_MM_KEY, key).put(KRG_GHOST_MM_START_CODE, code_at).put(KRG_GHOST_MM_END_CODE, code_at + page);
     w.put(KRG_GHOST_MM_START_DATA, data_at).put(KRG_GHOST_MM_END_DATA, data_at + page);
     w.put(KRG_GHOST_MM_START_BRK, heap_at).put(KRG_GHOST_MM_BRK, heap_end).put(KRG_GHOST_MM_START_STACK, stack_end - 64);
-    w.put(KRG_GHOST_MM_DUMPABLE, 1);
+    w.put(KRG_GHOST_MM_MMAP_BASE, 0x7f0000000000).put(KRG_GHOST_MM_DUMPABLE, 1).put(KRG_GHOST_MM_FLAGS, 0);
     w.end();
     return mm;
 }
@@ -139,8 +141,10 @@ std::uint64_t put_thread(Writer& w, const Shared& s, std::uint64_t task, std::ui
     const std::uint64_t id = w.begin(KRG_GHOST_THREAD);
     w.put(KRG_GHOST_THREAD_TASK, task).put(KRG_GHOST_THREAD_TID, tid).put(KRG_GHOST_THREAD_COMM, "probe");
     w.put(KRG_GHOST_THREAD_CREDS, s.creds).put(KRG_GHOST_THREAD_FILES, s.files).put(KRG_GHOST_THREAD_FS, s.fs);
+    w.put(KRG_GHOST_THREAD_BLOCKED, 0).put(KRG_GHOST_THREAD_SAVED_BLOCKED, 0).put(KRG_GHOST_THREAD_FLAGS, 0);
     if (first) w.put(KRG_GHOST_THREAD_ALTSTACK, altstack_at).put(KRG_GHOST_THREAD_ALTSTACK_SIZE, page);
-    w.put(KRG_GHOST_THREAD_CLEAR_TID, first ? 0 : clear_tid_at);
+    w.put(KRG_GHOST_THREAD_ALTSTACK_FLAGS, 0).put(KRG_GHOST_THREAD_ROBUST_LIST, 0);
+    w.put(KRG_GHOST_THREAD_CLEAR_TID, first ? 0 : clear_tid_at).put(KRG_GHOST_THREAD_RSEQ, 0);
     w.end();
     return id;
 }
@@ -153,7 +157,8 @@ void put_registers(Writer& w, std::uint64_t thread, std::uint64_t ip, std::uint6
               KRG_GHOST_REGISTERS_R15 + n == KRG_GHOST_REGISTERS_AX ? ax : value_of(n));
     w.put(KRG_GHOST_REGISTERS_ORIG_AX, ~std::uint64_t{0}).put(KRG_GHOST_REGISTERS_IP, ip).put(KRG_GHOST_REGISTERS_CS, 0x33);
     w.put(KRG_GHOST_REGISTERS_FLAGS, 0x202).put(KRG_GHOST_REGISTERS_SP, sp).put(KRG_GHOST_REGISTERS_SS, 0x2b);
-    w.put(KRG_GHOST_REGISTERS_FS_BASE, thread_area_at);
+    w.put(KRG_GHOST_REGISTERS_FS_BASE, thread_area_at).put(KRG_GHOST_REGISTERS_GS_BASE, 0).put(KRG_GHOST_REGISTERS_DS, 0);
+    w.put(KRG_GHOST_REGISTERS_ES, 0).put(KRG_GHOST_REGISTERS_FS, 0).put(KRG_GHOST_REGISTERS_GS, 0);
     w.end();
     std::string x87(152, '\0'), sse(264, '\0');
     poke(x87, 0, 0x37f, 2);
