@@ -66,8 +66,13 @@ long process_with_id(pid_t id) {
     return syscall(SYS_clone3, &args, sizeof args);
 }
 
+/// Of this thread: ids took rights, joining takes none.
+void drop_rights() {
+    if (syscall(SYS_setresgid, 65534, 65534, 65534) || syscall(SYS_setresuid, 65534, 65534, 65534)) _exit(97);
+}
+
 /// The helper of the first process: its second thread, then itself. Does not return.
-[[noreturn]] void become_two(const Plan& plan, int device) {
+[[noreturn]] void become_two(const Plan& plan, int device, bool drop) {
     static char stack[65536] __attribute__((aligned(16)));
     krg_proc_restore_join first = {plan.thread[0], device, 0}, second = {plan.thread[1], device, 0};
     pid_t id = static_cast<pid_t>(plan.second);
@@ -78,12 +83,14 @@ long process_with_id(pid_t id) {
     args.set_tid = reinterpret_cast<std::uintptr_t>(&id);
     args.set_tid_size = 1;
     if (clone_and_join(&args, device, &second) < 0) _exit(98);
+    if (drop) drop_rights();
     ioctl(device, KRG_PROC_RESTORE_JOIN, &first);
     _exit(99);
 }
 
-[[noreturn]] void become_one(const Plan& plan, int device) {
+[[noreturn]] void become_one(const Plan& plan, int device, bool drop) {
     krg_proc_restore_join join = {plan.thread[2], device, 0};
+    if (drop) drop_rights();
     ioctl(device, KRG_PROC_RESTORE_JOIN, &join);
     _exit(99);
 }
@@ -106,11 +113,11 @@ public:
         return ioctl(device_.get(), KRG_PROC_RESTORE_BEGIN, &arg) ? errno : 0;
     }
     /// False: an id is taken.
-    bool start(const Plan& plan) {
+    bool start(const Plan& plan, bool drop = false) {
         first_ = static_cast<pid_t>(process_with_id(static_cast<pid_t>(plan.first)));
-        if (first_ == 0) become_two(plan, device_.get());
+        if (first_ == 0) become_two(plan, device_.get(), drop);
         if (first_ > 0) other_ = static_cast<pid_t>(process_with_id(static_cast<pid_t>(plan.other)));
-        if (other_ == 0) become_one(plan, device_.get());
+        if (other_ == 0) become_one(plan, device_.get(), drop);
         return first_ > 0 && other_ > 0;
     }
     int wait() {
@@ -164,10 +171,10 @@ Plan plan_of() {
     return plan;
 }
 
-void run_once(const Plan& plan, const std::string& image) {
+void run_once(const Plan& plan, const std::string& image, bool drop) {
     Session session(image);
     if (const int err = session.begin()) fail("BEGIN: " + error_name(err) + ": " + session.text());
-    if (!session.start(plan)) fail_errno("a helper with the right id");
+    if (!session.start(plan, drop)) fail_errno("a helper with the right id");
     if (const int err = session.wait()) fail("WAIT: " + error_name(err) + ": " + session.text());
     const double start = now_s();
     if (const int err = session.go()) fail("GO: " + error_name(err));
@@ -183,7 +190,7 @@ void run_once(const Plan& plan, const std::string& image) {
 int run(unsigned rounds) {
     Plan plan = plan_of();
     const std::string image = make_image(plan);
-    for (unsigned n = 0; n < rounds; n++) run_once(plan, image);
+    for (unsigned n = 0; n < rounds; n++) run_once(plan, image, n % 2 == 1);
     std::printf("%u sessions, each with two processes and three threads that judged themselves\n", rounds);
     return done;
 }
@@ -199,7 +206,7 @@ void damage_once(const Plan& plan, const std::string& image, Random& random, Cou
         counts.refused++;
         return;
     }
-    if (!session.start(plan)) fail_errno("a helper with the right id");
+    if (!session.start(plan, random.chance(50))) fail_errno("a helper with the right id");
     if (const int err = session.wait()) {
         if (err == ETIMEDOUT) fail("a session neither failed nor became ready");
         if (session.text().empty()) fail("a session failed without a reason");
