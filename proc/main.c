@@ -17,6 +17,8 @@ static int krg_dev_open(struct inode *inode, struct file *filp)
 
 	if (!file)
 		return -ENOMEM;
+	mutex_init(&file->lock);
+	INIT_LIST_HEAD(&file->frozen);
 	filp->private_data = file;
 	return nonseekable_open(inode, filp);
 }
@@ -32,6 +34,8 @@ static int krg_dev_release(struct inode *inode, struct file *filp)
 	struct krg_proc_file *file = filp->private_data;
 
 	krg_restore_release(file);
+	krg_capture_release(file);
+	mutex_destroy(&file->lock);
 	kfree(file);
 	return 0;
 }
@@ -46,7 +50,7 @@ static long krg_dev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg
 	case KRG_PROC_CAPTURE:
 	case KRG_PROC_FREEZE:
 	case KRG_PROC_UNFREEZE:
-		return -EOPNOTSUPP;
+		return krg_capture_ioctl(file, cmd, at);
 	case KRG_PROC_RESTORE_BEGIN:
 	case KRG_PROC_RESTORE_FILE:
 	case KRG_PROC_RESTORE_JOIN:

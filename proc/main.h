@@ -8,17 +8,28 @@
 #define KRG_PROC_MAIN_H
 
 #include <linux/fs.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
 #include <uapi/linux/krg_proc.h>
 
 struct krg_restore;
 
 /**
  * struct krg_proc_file - an open file of /dev/kerrighed
+ * @lock: protects @frozen; taken before anything else, and held while a capture runs
+ * @frozen: sets of processes that are held until they are let go, or the file is closed
  * @restore: the session, restore.c's; set once, from NULL, with cmpxchg()
  */
 struct krg_proc_file {
+	struct mutex lock;
+	struct list_head frozen;
 	struct krg_restore *restore;
 };
+
+/* capture.c: KRG_PROC_CHECK, _CAPTURE, _FREEZE, _UNFREEZE. */
+long krg_capture_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user *at);
+/* Nobody can use @file any more: whom it holds goes on. */
+void krg_capture_release(struct krg_proc_file *file);
 
 /* restore.c: all KRG_PROC_RESTORE_*. Called without locks, by many threads at a time. */
 long krg_restore_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user *arg);

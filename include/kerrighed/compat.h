@@ -12,6 +12,7 @@
 #error "Kerrighed needs Linux 6.1 or newer"
 #endif
 
+#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/mm.h>
@@ -87,12 +88,35 @@
 #define krg_fl_owner(fl)	((fl)->c.flc_owner)
 #define krg_fl_flags(fl)	((fl)->c.flc_flags)
 #define krg_fl_pid(fl)		((fl)->c.flc_pid)
+#define krg_fl_file(fl)		((fl)->c.flc_file)
+#define krg_for_each_lock(list, fl)	list_for_each_entry(fl, list, c.flc_list)
 #else
 #define krg_fl_type(fl)		((fl)->fl_type)
 #define krg_fl_owner(fl)	((fl)->fl_owner)
 #define krg_fl_flags(fl)	((fl)->fl_flags)
 #define krg_fl_pid(fl)		((fl)->fl_pid)
+#define krg_fl_file(fl)		((fl)->fl_file)
+#define krg_for_each_lock(list, fl)	list_for_each_entry(fl, list, fl_list)
 #endif
+
+/* 6.9: a lease is another structure, that begins as a lock does. Under the context's lock. */
+static inline bool krg_has_lease(struct file_lock_context *locks, const struct file *file)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	struct file_lease *lease;
+
+	list_for_each_entry(lease, &locks->flc_lease, c.flc_list)
+		if (lease->c.flc_file == file)
+			return true;
+#else
+	struct file_lock *lease;
+
+	list_for_each_entry(lease, &locks->flc_lease, fl_list)
+		if (lease->fl_file == file)
+			return true;
+#endif
+	return false;
+}
 
 /* The answer to who has a lock; a negative @pid is one of another node. */
 static inline void krg_fl_set(struct file_lock *fl, int type, int pid)
@@ -225,5 +249,66 @@ static inline void krg_ftrace_set_ip(struct ftrace_regs *regs, unsigned long ip)
 	ftrace_instruction_pointer_set(regs, ip);
 #endif
 }
+
+/* Of the flags of futex_wait(): its end is of CLOCK_REALTIME. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+#define krg_futex_realtime(flags)	((flags) & 0x20)
+#else
+#define krg_futex_realtime(flags)	((flags) & 0x02)
+#endif
+
+/* 6.5 gives no mappings with the pages of another address space. */
+static inline long krg_pages_of(struct mm_struct *mm, unsigned long at, unsigned long count, unsigned int flags,
+				struct page **pages)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	return get_user_pages_remote(mm, at, count, flags, pages, NULL);
+#else
+	return get_user_pages_remote(mm, at, count, flags, pages, NULL, NULL);
+#endif
+}
+
+/* 6.12 looks for the table itself. Under RCU. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define krg_close_on_exec(fd, files)	close_on_exec(fd, files)
+#else
+#define krg_close_on_exec(fd, files)	close_on_exec(fd, files_fdtable(files))
+#endif
+
+/* 6.12 allocates the owner of a file when there is one. */
+static inline struct fown_struct *krg_file_owner(struct file *file)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return file_f_owner(file);
+#else
+	return &file->f_owner;
+#endif
+}
+
+/* 6.3: the area of restartable sequences has a length; before, it was always the first one's. */
+static inline u32 krg_rseq_length(const struct task_struct *task)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	return task->rseq_len;
+#else
+	return 32;
+#endif
+}
+
+/* 6.12 made a hash list of it. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define krg_for_each_posix_timer(signal, timer)	hlist_for_each_entry(timer, &(signal)->posix_timers, list)
+#define krg_posix_timers_empty(signal)		hlist_empty(&(signal)->posix_timers)
+#else
+#define krg_for_each_posix_timer(signal, timer)	list_for_each_entry(timer, &(signal)->posix_timers, list)
+#define krg_posix_timers_empty(signal)		list_empty(&(signal)->posix_timers)
+#endif
+
+/* 6.6: the processor's own stack of return addresses. */
+#ifdef VM_SHADOW_STACK
+#define KRG_VM_SHADOW_STACK	VM_SHADOW_STACK
+#else
+#define KRG_VM_SHADOW_STACK	0UL
+#endif
 
 #endif

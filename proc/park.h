@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Processes that are held at the border to user mode: who is held, what its
+ * registers were, and how it goes on. What is then done with it is elsewhere.
+ */
+#ifndef KRG_PROC_PARK_H
+#define KRG_PROC_PARK_H
+
+#include <linux/list.h>
+#include <linux/refcount.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
+#include <linux/task_work.h>
+#include <linux/user.h>
+#include <linux/wait.h>
+
+struct krg_text;
+
+enum krg_thread_state {
+	KRG_THREAD_ASKED,	/* the work is under way to it */
+	KRG_THREAD_PARKED,	/* it waits in the work, its registers are there */
+	KRG_THREAD_GONE,	/* it left: ended, was killed, or was let go */
+};
+
+/**
+ * struct krg_thread - a thread of a frozen process
+ * @node: in its process's list
+ * @work: how it is reached
+ * @set: who asked
+ * @task: itself; a reference
+ * @state: under the set's lock
+ * @error: why its registers could not be read; under the set's lock
+ * @was_parked: it was held once; likewise
+ * @regs: general registers as it came; a system call may have been interrupted
+ * @xstate: extended state in the standard format; NULL until it is parked
+ * @xstate_size: bytes of it
+ */
+struct krg_thread {
+	struct list_head node;
+	struct callback_head work;
+	struct krg_frozen *set;
+	struct task_struct *task;
+	enum krg_thread_state state;
+	int error;
+	bool was_parked;
+	struct user_regs_struct regs;
+	void *xstate;
+	int xstate_size;
+};
+
+/**
+ * struct krg_process - a process of the set
+ * @node: in the set's list, parents before their children
+ * @leader: its first thread; a reference
+ * @threads: its threads, the leader first
+ * @nr_threads: how many
+ * @judged: the caller may have it
+ */
+struct krg_process {
+	struct list_head node;
+	struct task_struct *leader;
+	struct list_head threads;
+	unsigned int nr_threads;
+	bool judged;
+};
+
+/**
+ * struct krg_frozen - processes that are held together
+ * @refs: one of whoever made it, one of each work that is under way
+ * @node: in the list of the open file that keeps it, under that file's lock
+ * @lock: protects @released and what its threads say; innermost, also taken by their works
+ * @changed: the one who freezes waits here for threads
+ * @release: parked threads wait here
+ * @processes: changed by the one who freezes only
+ * @pid: as it was asked for
+ * @tree: with descendants
+ * @survey: nobody is asked to park
+ * @released: nobody parks any more
+ */
+struct krg_frozen {
+	refcount_t refs;
+	struct list_head node;
+	spinlock_t lock;
+	wait_queue_head_t changed, release;
+	struct list_head processes;
+	pid_t pid;
+	bool tree, survey, released;
+};
+
+#define krg_for_each_process(set, process) \
+	list_for_each_entry(process, &(set)->processes, node)
+#define krg_for_each_thread(process, thread) \
+	list_for_each_entry(thread, &(process)->threads, node)
+
+/**
+ * krg_freeze() - holds a process, all its threads
+ * @pid: its id, in the caller's pid namespace
+ * @tree: with all descendants
+ * @timeout_ms: how long it may take; 0: the usual time
+ * @text: gets the reason of a failure
+ *
+ * Returns when all threads are held, or nobody is. May sleep; ends early by a signal to the caller. Return: the set, to be
+ * given back with krg_unfreeze(), or an error pointer.
+ */
+struct krg_frozen *krg_freeze(pid_t pid, bool tree, u32 timeout_ms, struct krg_text *text);
+/** krg_survey() - the same set, but nobody in it is held or disturbed */
+struct krg_frozen *krg_survey(pid_t pid, bool tree, struct krg_text *text);
+/** krg_unfreeze() - lets all threads of @set go on, and gives the set back */
+void krg_unfreeze(struct krg_frozen *set);
+/**
+ * krg_frozen_holds() - whether all threads are still held
+ *
+ * Nothing can make them go on but SIGKILL, or SIGCONT where a process was stopped before.
+ */
+bool krg_frozen_holds(struct krg_frozen *set);
+/** krg_frozen_has() - whether @task is a thread of a process of @set */
+bool krg_frozen_has(struct krg_frozen *set, const struct task_struct *task);
+
+/** krg_target_judge() - whether the caller may have @leader's process; 0, or an error and its reason in @text */
+int krg_target_judge(struct task_struct *leader, struct krg_text *text);
+/** krg_target_get() - the leader of process @pid with a reference, or an error pointer; judges the caller's rights */
+struct task_struct *krg_target_get(pid_t pid, struct krg_text *text);
+
+#endif

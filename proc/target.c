@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which process is meant, and whether the caller may have it: the rule of
+ * ptrace(2), which is not exported. Security modules are not asked: they judge
+ * what capture and restore open and write, as for every caller.
+ */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/pid.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/uidgid.h>
+
+#include "park.h"
+#include "text.h"
+
+static bool target_ids_equal(const struct cred *mine, const struct cred *its)
+{
+	return uid_eq(mine->uid, its->euid) && uid_eq(mine->uid, its->suid) && uid_eq(mine->uid, its->uid) &&
+	       gid_eq(mine->gid, its->egid) && gid_eq(mine->gid, its->sgid) && gid_eq(mine->gid, its->gid);
+}
+
+static bool target_caps_within(const struct cred *mine, const struct cred *its)
+{
+	int i;
+
+	for (i = 0; i <= CAP_LAST_CAP; i++)
+		if (cap_raised(its->cap_permitted, i) && !cap_raised(mine->cap_permitted, i))
+			return false;
+	return true;
+}
+
+static bool target_dumpable(struct mm_struct *mm)
+{
+	return get_dumpable(mm) == SUID_DUMP_USER || ns_capable(mm->user_ns, CAP_SYS_PTRACE);
+}
+
+/* Whether the caller may read and replace everything of @task. */
+static bool target_permitted(struct task_struct *task)
+{
+	const struct cred *its = get_task_cred(task);
+	const struct cred *mine = current_cred();
+	struct mm_struct *mm;
+	bool may;
+
+	may = (target_ids_equal(mine, its) && mine->user_ns == its->user_ns && target_caps_within(mine, its)) ||
+	      ns_capable(its->user_ns, CAP_SYS_PTRACE);
+	put_cred(its);
+	if (!may)
+		return false;
+	mm = get_task_mm(task);
+	if (mm) {
+		may = target_dumpable(mm);
+		mmput(mm);
+	}
+	return may;
+}
+
+int krg_target_judge(struct task_struct *leader, struct krg_text *text)
+{
+	pid_t pid = task_tgid_vnr(leader);
+
+	if (leader->flags & PF_KTHREAD) {
+		krg_text_add(text, "process: %d is a thread of the kernel", pid);
+		return -EINVAL;
+	}
+	if (same_thread_group(leader, current)) {
+		krg_text_add(text, "process: %d is the caller itself", pid);
+		return -EINVAL;
+	}
+	if (is_global_init(leader)) {
+		krg_text_add(text, "process: %d is the system's init", pid);
+		return -EINVAL;
+	}
+	if (!target_permitted(leader)) {
+		krg_text_add(text, "permission: process %d is another user's, has more rights than you, or is not dumpable; CAP_SYS_PTRACE is needed", pid);
+		return -EPERM;
+	}
+	return 0;
+}
+
+struct task_struct *krg_target_get(pid_t pid, struct krg_text *text)
+{
+	struct task_struct *leader;
+	int err;
+
+	rcu_read_lock();
+	leader = pid > 0 ? pid_task(find_vpid(pid), PIDTYPE_TGID) : NULL;
+	if (leader)
+		get_task_struct(leader);
+	rcu_read_unlock();
+	if (!leader) {
+		krg_text_add(text, "process: there is no process %d", pid);
+		return ERR_PTR(-ESRCH);
+	}
+	err = krg_target_judge(leader, text);
+	if (!err)
+		return leader;
+	put_task_struct(leader);
+	return ERR_PTR(err);
+}
