@@ -6,11 +6,12 @@
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <nlohmann/json.hpp>
 
 #include "proc/core/layout.hh"
 #include "proc/core/table.hh"
 #include "tools/krgimg/commands.hh"
-#include "tools/krgimg/image.hh"
+#include "tools/lib/image.hh"
 
 namespace krg::image {
 namespace {

@@ -5,9 +5,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <nlohmann/json.hpp>
 
 #include "tools/krgimg/commands.hh"
-#include "tools/krgimg/image.hh"
+#include "tools/lib/image.hh"
 
 namespace krg::image {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Reads image files. Memory grows with the objects that an image really has.
-#include "tools/krgimg/image.hh"
+#include "tools/lib/image.hh"
 
 #include <cctype>
 #include <cerrno>
@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "proc/core/table.hh"
 #include "tools/lib/error.hh"
@@ -57,6 +58,7 @@ public:
         stream_.read(reinterpret_cast<char*>(at), static_cast<std::streamsize>(length));
         return static_cast<size_t>(stream_.gcount());
     }
+    void skip(u32 length) { stream_.seekg(length, std::ios::cur); }
 
 private:
     std::string path_;
@@ -93,8 +95,12 @@ bool read_with(const std::string& path, const Visitor& visitor, u32 objects, Sum
     std::vector<u8> data;
     krg_ghost_step step{};
     while (krg_ghost_next(reader, &step) == 0 && step.kind != KRG_GHOST_DONE) {
+        if (step.kind == KRG_GHOST_DATA) item.data_offset = step.offset;
         if (step.kind == KRG_GHOST_NEED) {
             if (file.take(step.at, step.length) < step.length && krg_ghost_truncated(reader)) break;
+        } else if (step.kind == KRG_GHOST_DATA && visitor.pass && visitor.pass(item)) {
+            file.skip(step.length);
+            if (krg_ghost_pass(reader)) break;
         } else if (step.kind == KRG_GHOST_DATA) {
             data.resize(step.length);
             if (file.take(data.data(), step.length) < step.length && krg_ghost_truncated(reader)) break;
@@ -144,7 +150,7 @@ Summary read(const std::string& path, const Visitor& visitor) {
     // The first pass only counts, so that a visitor never sees a record twice.
     Summary summary;
     u32 objects = first_objects;
-    while (!read_with(path, {}, objects, summary))
+    while (!read_with(path, {{}, {}, visitor.pass}, objects, summary))
         objects = objects < KRG_GHOST_OBJECTS_MAX / 16 ? objects * 16 : KRG_GHOST_OBJECTS_MAX;
     if ((visitor.record || visitor.data) && !read_with(path, visitor, objects, summary))
         throw Error(Exit::failed, path + " changed while it was read", "try again when nobody writes to it");

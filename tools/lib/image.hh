@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "proc/core/ghost.h"
 
@@ -24,6 +24,7 @@ struct Value {
 
 struct Item {
     u64 index = 0, offset = 0, object = 0, owner = 0;
+    u64 data_offset = 0;  // of its data in the image, known when they are shown or passed over
     u32 data = 0;
     u16 type = 0;
     bool skipped = false;
@@ -43,6 +44,7 @@ struct Summary {
 struct Visitor {
     std::function<void(const Item&)> record;
     std::function<void(const Item&, const std::vector<u8>&)> data;  // none: they are read and checked all the same
+    std::function<bool(const Item&)> pass = {};                     // true: its data are neither read nor checked
 };
 
 /** Reads all of @path and checks all of it. Throws krg::Error: what is wrong, where, and what to do. */

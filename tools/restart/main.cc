@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+// restart: processes out of an image, with their ids, as they were.
+#include <iostream>
+#include <new>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/krgadm/version.hh"
+#include "tools/lib/error.hh"
+#include "tools/restart/check.hh"
+#include "tools/restart/restore.hh"
+
+namespace {
+
+using krg::Error;
+using krg::Exit;
+using Json = nlohmann::ordered_json;
+
+int complain(bool json, const Error& error) {
+    if (json) {
+        Json text = {{"output_version", {{"command", "restart error"}, {"major", 1}, {"minor", 0}}}};
+        text["error"] = {{"code", static_cast<int>(error.code())}, {"message", error.what()}, {"action", error.action()}};
+        std::cerr << text.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+    } else {
+        std::cerr << "restart: " << error.what() << '\n';
+        if (!error.action().empty()) std::cerr << "  try: " << error.action() << std::endl;
+    }
+    return static_cast<int>(error.code());
+}
+
+void add_substitute(krg::restart::Options& options, const std::string& word) {
+    const size_t comma = word.rfind(',');
+    char* end = nullptr;
+    const long fd = comma == std::string::npos ? -1 : std::strtol(word.c_str() + comma + 1, &end, 10);
+    if (comma == std::string::npos || comma == 0 || *end || end == word.c_str() + comma + 1 || fd < 0)
+        throw Error(Exit::usage, "--substitute-file " + word + ": not FILE,DESCRIPTOR",
+                    "FILE is a path, or @N as krgimg show prints it");
+    options.substitutes[word.substr(0, comma)] = static_cast<int>(fd);
+}
+
+struct Arguments {
+    krg::restart::Options options;
+    std::string image;
+    std::vector<std::string> substitutes;
+    bool json = false, check = false;
+};
+
+int check_only(const Arguments& arguments, const krg::restart::Plan& plan) {
+    krg::restart::refuse(krg::restart::refusals(plan, arguments.options));
+    if (arguments.json)
+        std::cout << Json{{"output_version", {{"command", "restart --check"}, {"major", 1}, {"minor", 0}}}, {"ok", true}}.dump()
+                  << std::endl;
+    return 0;
+}
+
+int run(Arguments& arguments) {
+    for (const std::string& word : arguments.substitutes) add_substitute(arguments.options, word);
+    krg::restart::Plan plan(arguments.image);
+    if (arguments.options.pids) plan.replace_pids();
+    if (arguments.check) return check_only(arguments, plan);
+    const krg::restart::Restored restored = krg::restart::restore(plan, arguments.options);
+    if (arguments.json)
+        std::cout << Json{{"output_version", {{"command", "restart"}, {"major", 1}, {"minor", 0}}},
+                          {"pid", restored.roots.front()},
+                          {"pids", restored.roots},
+                          {"tasks", restored.tasks},
+                          {"threads", restored.threads},
+                          {"number", fmt::format("{:016x}", restored.number)}}
+                         .dump()
+                  << std::endl;
+    else if (!arguments.options.foreground)
+        std::cout << restored.roots.front() << std::endl;
+    return arguments.options.foreground ? krg::restart::wait_for(restored.roots.front()) : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    Arguments arguments;
+    CLI::App app("Restart the processes of a checkpoint.", "restart");
+    app.set_version_flag("--version", std::string("restart ") + krg::version);
+    app.add_option("FILE", arguments.image, "the image")->required();
+    app.add_flag("-f,--foreground", arguments.options.foreground, "wait for the first process and exit with its status");
+    app.add_flag("-p,--pids", arguments.options.pids, "join the session and the process group of the caller");
+    app.add_flag("-t,--replace-tty", arguments.options.replace_tty,
+                 "take the caller's terminal for one that is not in the image");
+    app.add_option("-s,--substitute-file", arguments.substitutes, "FILE,DESCRIPTOR: take that descriptor of restart's instead")
+        ->take_all();
+    app.add_flag("--accept-changed", arguments.options.accept_changed, "take files as they are now");
+    app.add_flag("--check", arguments.check, "only say what stands in the way");
+    app.add_flag("-j,--json", arguments.json, "JSON on standard output");
+    app.footer("See restart(1).");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
+    }
+    try {
+        return run(arguments);
+    } catch (const Error& error) {
+        return complain(arguments.json, error);
+    } catch (const std::bad_alloc&) {
+        return complain(arguments.json, Error(Exit::failed, "out of memory", "use a machine with more"));
+    } catch (const std::exception& error) {
+        return complain(arguments.json, Error(Exit::failed, error.what()));
+    }
+}
