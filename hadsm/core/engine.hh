@@ -203,7 +203,8 @@ struct Peer {
     Room room = Room::enough;
     bool reported = false, broken = false;
     bool left_out = false;                                  // it has not reported what this home has kept
-    bool knows = false;                                     // of every written chunk, as it said last
+    bool spoke = false;                                     // a REPORT_END of this life of it has come
+    Knows knows = Knows::not_yet;                           // every written chunk, as it said last
     u64 served = 0;                                         // the last epoch, before this one, in which it reported to the end
     bool punched = false;                                   // has answered the PUNCH under way
     bool pointed = false, stated = false, counted = false;  // the step of a point; POINT_STATE; COUNTED
@@ -550,6 +551,8 @@ private:
     void commit_view(const krg_dsm_event& ev);
     void begin_epoch();
     [[nodiscard]] bool install_members(const krg_dsm_event& ev);
+    [[nodiscard]] bool may_tell(const krg_dsm_member& m) const;
+    void count_knowers(const OldView& old, u64 epoch);
     void remember_view(OldView v);
     void start_over();
 
@@ -680,7 +683,10 @@ private:
     void on_bits_known();
     [[nodiscard]] u64 last_served() const;
     [[nodiscard]] u64 served_of(const krg_dsm_member& m) const;
-    void check_bits(u64 served);
+    void check_bits(u64 served, Knows now);
+    [[nodiscard]] bool knows_chunks() const { return knows_ == Knows::all; }
+    [[nodiscard]] Knows known_together() const;
+    void suspect_unknown(const Key& key);
     void keep_bits();
     [[nodiscard]] bool keeper_stayed(const Chunk& c, const OldView& v) const;
     [[nodiscard]] u64 promise_of(const Chunk& c) const;
@@ -780,8 +786,8 @@ private:
     bool answering_ = false;                         // the first of them
     bool self_reported_ = false, self_left_out_ = false;
     u32 reports_ = 0;  // of others, to the end
-    u64 last_reported_ = 0, self_served_ = 0, begun_ = 0;
-    bool knows_chunks_ = false;  // every written chunk of the domain has a record here
+    u64 last_reported_ = 0, self_served_ = 0, begun_ = 0, first_epoch_ = 0;
+    Knows knows_ = Knows::not_yet;  // every written chunk of the domain has a record here
     bool rebuild_short_ = false;
     Us report_again_at_ = never;
     Note* notes_ = nullptr;

@@ -104,6 +104,7 @@ void Engine::begin_transaction(Entry& e) {
         refuse(e, Errno::nomem);
         return;
     }
+    suspect_unknown(e.key);
     continue_transaction(e);
 }
 

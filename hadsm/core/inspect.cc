@@ -129,7 +129,7 @@ u64 Engine::hash() const {
     u64 h = mix(epoch_, serving_ | home_serving_ << 1 | draining_ << 2 | static_cast<u64>(reporting_) << 3 |
                             batch_wanted_ << 8 | static_cast<u64>(room_) << 9 | kept_ << 12 | spread_ << 13 | answering_ << 14 |
                             self_reported_ << 15 | static_cast<u64>(reports_) << 16 | static_cast<u64>(asked_) << 40);
-    h += mix(base_, last_reported_);
+    h += mix(base_, last_reported_) + mix(static_cast<u64>(knows_), 29);
     for (const Parked* p = asks_; p; p = p->next) h += mix(p->from, p->message.bits[0]) * 23;
     const auto set = [](const IdSet& s, u64 salt) {
         u64 x = salt;
@@ -169,7 +169,8 @@ u64 Engine::hash() const {
                            w->node | static_cast<u64>(w->mode) << 16 | static_cast<u64>(w->ahead) << 24));
         h += x * 3;
     }
-    for (const Peer* p = peers_.first(); p; p = peers_.after(p)) h += static_cast<u64>(p->room) * hash_of(p->key);
+    for (const Peer* p = peers_.first(); p; p = peers_.after(p))
+        h += (static_cast<u64>(p->room) | static_cast<u64>(p->knows) << 4 | static_cast<u64>(p->spoke) << 6) * hash_of(p->key);
     if (punch_)
         h += mix(punch_->first.index,
                  punch_->last ^ static_cast<u64>(punch_->asked) << 40 ^ static_cast<u64>(punch_->left) << 41) *

@@ -159,7 +159,7 @@ bool fields(A& a, M& m) {
     case Type::clear: object(a, m), a.u64s(m.last), a.u64s(m.request); return true;
     case Type::punched:
     case Type::cleared: a.u64s(m.request); return true;
-    case Type::report_end: version(a, m), a.flag(m.keep); return true;
+    case Type::report_end: version(a, m), a.choice(m.knows); return true;
     case Type::report_ask:
         object(a, m), a.flag(m.keep);
         for (auto& b : m.bits) a.u64s(b);

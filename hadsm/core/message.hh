@@ -138,6 +138,10 @@ enum class Keeping : u8 { own, send, drop, last_ = drop };
 /// What kind of data a GRANT or DATA stands for.
 enum class Payload : u8 { have, zeros, page, follows, last_ = follows };
 
+/// Whether a node has a record of every chunk that was ever written: it waits to be told, it has, or somebody is gone who
+/// could have told it.
+enum class Knows : u8 { not_yet, all, no_more, last_ = no_more };
+
 /// What became of a batch at one node.
 enum class Fate : u8 { none, receiving, staged, applied, dropped, last_ = dropped };
 
@@ -173,7 +177,8 @@ struct Message {
     Room room = Room::enough;
     Step step = Step::none;
     Keeping keeping = Keeping::own;
-    bool keep = false;  ///< of a GRANT: others than its home had to act first
+    Knows knows = Knows::not_yet;  ///< which chunks were written: of a REPORT_END
+    bool keep = false;             ///< of a GRANT: others than its home had to act first
     bool initialised = false, dirty = false;
     bool ahead = false;   ///< nobody waits for it
     bool lazy = false;    ///< not on the wire: it may travel with others that follow

@@ -40,6 +40,7 @@
     X(OpenEntryKept, "a home keeps an entry in the middle of a transaction over a view change")                                \
     X(NotAskedAgain, "a home that did not serve the last epoch does not ask for what holders left out")                        \
     X(AnswersNotAwaited, "a home serves before what it asked for has come")                                                    \
+    X(UnknownIsZeros, "where nobody is left who knew what was written, what nobody reports reads as zeros")                    \
     X(PointCutEarly, "a recovery point is cut before every node has stopped writing")                                          \
     X(PointCommitEarly, "a recovery point is committed before every home has its copies")                                      \
     X(PointDropsOld, "the last recovery point goes when the next is prepared")                                                 \

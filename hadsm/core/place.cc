@@ -148,7 +148,7 @@ Chunk* Engine::set_written(const Key& key, const krg_dsm_policy& policy) {
     if (!c) return nullptr;
     // Nothing of the chunk had been written, or this node would know: what came before is complete, and who keeps the bits
     // hears of all that follows.
-    if (!c->written && knows_chunks_) c->complete = keeps_bits(key, policy, cfg_.self) ? epoch_ + 1 : epoch_;
+    if (!c->written && knows_chunks()) c->complete = keeps_bits(key, policy, cfg_.self) ? epoch_ + 1 : epoch_;
     c->written = true;
     return c;
 }

@@ -160,7 +160,8 @@ void Engine::on_report_end(NodeId from, const Message& m) {
         p->reported = true;
         p->left_out = known;
         p->served = m.version.epoch;
-        p->knows = m.keep;
+        p->spoke = true;
+        p->knows = m.knows;
     }
     if (left_out && !known) ask_all(from);
     rebuild_progress();
@@ -253,7 +254,7 @@ bool Engine::keeper_left(const Chunk& c, u64 served) const {
     for (u32 i = 0; i < n; i++) {
         if (!stayed(p[i], served) || (c.keepers_heard >> i & 1)) continue;
         const Peer* peer = peers_.find(Key{0, p[i]});
-        if (p[i] == cfg_.self ? knows_chunks_ : peer && peer->knows) return true;
+        if (p[i] == cfg_.self ? knows_chunks() : peer && peer->knows == Knows::all) return true;
     }
     return false;
 }
@@ -263,12 +264,34 @@ bool Engine::has_all_bits(const Chunk& c, u64 served) const {
     return !served || c.complete > served || c.promised > served || keeper_left(c, served);
 }
 
+/// What this node knows of the chunks that were written, now that all have reported: it was told, if anybody knew. Nobody does
+/// where nothing was ever written: those who are here have then been together since before anything was, or those who are
+/// not have said that they knew of nothing.
+Knows Engine::known_together() const {
+    bool all = knows_chunks() || rolled_ || KRG_DSM_MUTANT(UnknownIsZeros), gone = knows_ == Knows::no_more;
+    for (u32 i = 0; i < members_ && !all; i++) {
+        const Peer* p = member_[i].node == cfg_.self ? nullptr : peers_.find(Key{0, member_[i].node});
+        all = p && p->knows == Knows::all;
+        gone = gone || (p && p->knows == Knows::no_more);
+    }
+    return all || !gone ? Knows::all : Knows::no_more;
+}
+
+/// Where nobody knows which chunks were written, any that nobody has told of may have been: what has no copy is lost.
+void Engine::suspect_unknown(const Key& key) {
+    Chunk* c = knows_chunks() ? nullptr : chunks_.find(key.chunk());
+    if (!c || c->written) return;
+    for (u64& b : c->bits) b = ~0ull;
+    c->written = true;
+    c->complete = epoch_ + 1;
+}
+
 /// Written chunks of this home of which nobody is left who knows all bits: what has no copy may have been written.
-void Engine::check_bits(u64 served) {
+void Engine::check_bits(u64 served, Knows now) {
     for (Chunk* c = chunks_.first(); c; c = chunks_.after(c)) {
         const Key first{c->key.container, c->key.index << KRG_DSM_CHUNK_SHIFT};
         // A newcomer was told of all chunks written before it came: the others are new, and it has heard of every write.
-        const bool young = !knows_chunks_ && !c->told && !c->complete;
+        const bool young = !knows_chunks() && now == Knows::all && !c->told && !c->complete;
         if (young) c->complete = keeps_bits(first, c->policy, cfg_.self) ? epoch_ + 1 : epoch_;
         if (!c->written || home(first, c->policy) != cfg_.self) continue;
         if (!has_all_bits(*c, served) && !KRG_DSM_MUTANT(LostReadsZero))
@@ -280,8 +303,9 @@ void Engine::check_bits(u64 served) {
 /// All have reported: this home answers again.
 void Engine::finish_rebuild() {
     home_serving_ = true;
-    check_bits(rolled_ ? 0 : last_served());  // what a recovery point has says which objects there are
-    knows_chunks_ = true;
+    const Knows now = known_together();
+    check_bits(rolled_ ? 0 : last_served(), now);  // what a recovery point has says which objects there are
+    knows_ = now;
     if (point_needed()) {
         home_serving_ = false;
         want_rollback();

@@ -26,7 +26,7 @@ bool Engine::report_some() {
             Message m;
             m.type = Type::report_end;
             m.version = {last_reported_, base_};
-            m.keep = knows_chunks_;
+            m.knows = knows_;
             send(member_[report_member_++].node, m);
         } else {
             reporting_ = Reporting::none;
@@ -181,7 +181,7 @@ void Engine::send_bits(const Chunk& c, NodeId to, bool answer) {
 
 /// This node tells those who do not know which chunks were written: the first of those known to know does.
 bool Engine::tells_others() const {
-    if (!knows_chunks_) return false;
+    if (!knows_chunks()) return false;
     for (u32 i = 0; i < members_ && member_[i].node < cfg_.self; i++)
         if (!must_tell(member_[i])) return false;
     return true;
@@ -189,7 +189,7 @@ bool Engine::tells_others() const {
 
 bool Engine::must_tell(const krg_dsm_member& m) const {
     const Peer* p = peers_.find(Key{0, m.node});
-    return m.node != cfg_.self && (!p || !p->knows);
+    return m.node != cfg_.self && (!p || p->knows != Knows::all);
 }
 
 void Engine::report_bits(Chunk& c, NodeId asker) {

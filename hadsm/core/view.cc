@@ -12,14 +12,34 @@ bool Engine::install_members(const krg_dsm_event& ev) {
     if (!fresh) return false;
     for (u32 i = 0; i < ev.len; i++) fresh[i] = ev.member[i];
     const OldView old{epoch_, member_, members_, members_};
+    member_ = fresh;
+    members_ = ev.len;
+    stays_last_ = stays_last(member_, members_);
+    count_knowers(old, ev.epoch);
     if (begun_ && begun_ == epoch_)
         remember_view(old);
     else
         heap_.give(old.member, old.room * sizeof(krg_dsm_member));  // nothing was done in it
-    member_ = fresh;
-    members_ = ev.len;
-    stays_last_ = stays_last(member_, members_);
     return true;
+}
+
+/// A member that may know chunks of which this node was not told. Not one who has said that it waits, too, and not one who
+/// came later than this node: what was written in views of both is known to both, since the first write of a chunk waits
+/// for all.
+bool Engine::may_tell(const krg_dsm_member& m) const {
+    const Peer* p = peers_.find(Key{0, m.node});
+    return m.node != cfg_.self && m.since <= first_epoch_ && !(p && p->spoke && p->knows == Knows::not_yet);
+}
+
+/// While this node waits to be told which chunks were written: does anybody go who could have, or is there nobody?
+void Engine::count_knowers(const OldView& old, u64 epoch) {
+    if (!first_epoch_) first_epoch_ = epoch;
+    if (knows_ != Knows::not_yet) return;
+    for (u32 i = 0; i < old.members; i++)
+        if (may_tell(old.member[i]) && !stayed(old.member[i].node, old.epoch)) knows_ = Knows::no_more;
+    bool any = knows_ == Knows::no_more;
+    for (u32 i = 0; i < members_; i++) any = any || may_tell(member_[i]);
+    if (!any) knows_ = Knows::all;
 }
 
 /// Rebuilds ask who kept what in the last few epochs.
@@ -77,7 +97,9 @@ void Engine::stop_epoch(u64 old_epoch) {
         p->room = Room::enough;  // it says otherwise at once in the next epoch
         p->reported = p->broken = p->left_out = false;
         const krg_dsm_member* m = member(static_cast<NodeId>(p->key.index));
-        if (!m || m->since > begun_) p->knows = false;  // another life of the node, which was told nothing
+        if (m && m->since <= begun_) continue;
+        p->spoke = false;  // another life of the node, which was told nothing
+        p->knows = Knows::not_yet;
     }
     reporting_ = Reporting::none;
     forget_reports();

@@ -303,6 +303,7 @@ void Checker::start_over(bool known) {
     for (Node& n : node_) n.alive = false;
     dead_.clear();
     crashes_since_calm_ = 0;
+    unknown_ = false;
 }
 
 /// Everybody who knew what of its chunk was ever written may have died between two quiet moments.
@@ -399,8 +400,8 @@ void Checker::error(NodeId node, unsigned object, s32 errno_value) {
     const bool left = o.promise.durable ? holders(object) > 0 : newest_somewhere(object);
     const bool plain = o.promise.durable ? o.line.front() == zeros && !o.spread && o.level >= o.promise.replicas && !o.hit
                                          : !o.granted;
-    if (plain && o.forgotten && chunk_written(o.promise.chunk))
-        bits_lost_++;  // of a chunk that was written nobody knows any more which objects were: none may be zeros
+    if (plain && (unknown_ || (o.forgotten && chunk_written(o.promise.chunk))))
+        bits_lost_++;  // nobody knows any more which objects of the chunk, or which chunks, were written: none may be zeros
     else if (plain)
         fail("false-loss", fmt::format("-EIO at node {} for object {}, of which nothing was ever {}", node, object,
                                        o.promise.durable ? "committed" : "written"));
@@ -554,7 +555,8 @@ void Checker::hash(RunHash& h) const {
         h.mix(static_cast<u64>(d.survived) << 32 | d.lost);
     }
     hash_points(h);
-    h.mix(static_cast<u64>(able_) << 32 | static_cast<u64>(able_low_) << 16 | crashes_since_calm_);
+    h.mix(static_cast<u64>(able_) << 32 | static_cast<u64>(able_low_) << 16 | static_cast<u64>(unknown_) << 15 |
+          crashes_since_calm_);
 }
 
 }  // namespace krg::sim::dsm

@@ -48,6 +48,8 @@ public:
     /// Nobody is left who has a copy of anything: the memory is a new one. @p known: somebody may be left who knows what
     /// was ever written of the old one. Who lives boots again.
     void start_over(bool known);
+    /// All who ever answered for the memory are dead: whoever is left cannot tell what was never written from what is lost.
+    void nobody_knows() { unknown_ = true; }
     /// Everybody has recovered and nothing is under way.
     void calm();
     /// So many copies fewer than promised are overlooked.
@@ -192,6 +194,7 @@ private:
     u64 taken_ = 0, rollbacks_ = 0;
     u32 gone_back_open_ = 0;  ///< nodes that go back and do not know yet that all have
     bool rolling_ = false, rollback_asked_ = false, must_roll_ = false, domain_lost_ = false;
+    bool unknown_ = false;  ///< nobody_knows()
     Broken broken_;
 };
 

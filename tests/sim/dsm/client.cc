@@ -328,10 +328,12 @@ void Fabric::view(const ViewRecord& view) {
             node_[n].dead = true;
         }
         forget_all(false);
+        met_.clear();
         newest_ = {};
     }
     if (view.epoch <= newest_.epoch) return;
     for (const MemberRecord& m : view.members) {
+        met_.emplace(m.node, m.incarnation);
         const Life* life = node_[m.node].life;
         if (!life || life->incarnation() != m.incarnation || !edge_[m.node]->outlived()) continue;
         // Those who went on without it have all died, and an operator took up the cluster here: with the memory it had.
@@ -389,6 +391,12 @@ void Fabric::committed(NodeId node, const ViewRecord& view) {
         return life && life->incarnation() == m.incarnation && (node_[m.node].served || has_something(m.node));
     });
     if (!anybody && view.epoch != begun_) forget_all(true);
+    const bool told = std::any_of(view.members.begin(), view.members.end(), [&](const MemberRecord& m) {
+        const Life* life = node_[m.node].life;
+        return life && life->incarnation() == m.incarnation && node_[m.node].served;
+    });
+    const bool gone = std::any_of(met_.begin(), met_.end(), [&](const auto& m) { return !view.has(m.first, m.second); });
+    if (!told && gone) checker_.nobody_knows();
     begun_ = view.epoch;
     count_copies(all);
     if (all) quiet_since_ = world_->now();

@@ -79,6 +79,7 @@ private:
     sim::World* world_ = nullptr;
     sim::Checker* judge_ = nullptr;
     ViewRecord newest_;
+    std::set<std::pair<NodeId, u64>> met_;  ///< members of this cluster's views, by incarnation
     Time quiet_since_ = 0;
     u64 begun_ = 0;  ///< the last epoch in which anybody served
     unsigned able_ = 0;

@@ -55,6 +55,7 @@ struct Scenario {
     std::vector<std::vector<Setup::Step>> script;  ///< of the program of n1, n2, n3, as many as there are
     unsigned resets = 0;                           ///< of the connection of n1 and n2: a view change in which nobody is lost
     unsigned point_copies = 0;                     ///< a checkpointed domain
+    unsigned boots = 0;                            ///< of nodes that crashed; then all who knew anything may die, too
 };
 
 constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, E = Op::evict, Y = Op::sync, C = Op::point,
@@ -117,6 +118,15 @@ const std::vector<Scenario>& scenarios() {
          1,
          {{{U, 0}}, {{U, 0}, {R, 0}}},
          1},
+        {"newcomer-alone",
+         "a write and two reads on two nodes, volatile, both may crash, and one comes back: it may be all that is left",
+         1,
+         1,
+         2,
+         {{{U, 0}}, {{R, 0}}},
+         0,
+         0,
+         1},
         {"point",
          "a write, a recovery point by another node, a write, and back to the point, no crash",
          1,
@@ -156,6 +166,7 @@ Setup setup_of(const Scenario& sc, u32 overlook) {
     s.params.parked_max = 1000;
     s.params.ahead_max = 8;
     s.point_copies = sc.point_copies;
+    s.all_may_die = sc.boots != 0;
     for (unsigned i = 0; i < sc.objects; i++) {
         krg_dsm_object o{};
         o.container = 1;
@@ -215,7 +226,7 @@ void Explorer::branch(const Move& m) {
     if (broken_ || out_of_budget()) return;
     // Only one node's engine changes with a move, but for a crash and for the end of who was expelled.
     u32 touched = m.kind == MoveKind::deliver ? 1U << m.b : 1U << m.a;
-    if (m.kind == MoveKind::crash || m.kind == MoveKind::commit) touched = ~0U;
+    if (m.kind == MoveKind::crash || m.kind == MoveKind::boot || m.kind == MoveKind::commit) touched = ~0U;
     if (m.kind == MoveKind::time || m.kind == MoveKind::propose || m.kind == MoveKind::reset) touched = 0;
     const auto saved = world_.save(touched);
     path_.push_back(m);
@@ -262,6 +273,9 @@ void Explorer::search() {
     if (world_.at().crashes < scenario_.crashes)
         for (NodeId n = 1; n <= setup_.nodes; n++)
             if (const Move m{MoveKind::crash, static_cast<u8>(n)}; world_.enabled(m)) moves.push_back(m);
+    if (world_.at().next_life <= setup_.nodes + scenario_.boots)
+        for (NodeId n = 1; n <= setup_.nodes; n++)
+            if (const Move m{MoveKind::boot, static_cast<u8>(n)}; world_.enabled(m)) moves.push_back(m);
     if (const Move m{MoveKind::reset, 1, 2}; world_.at().resets < scenario_.resets && world_.enabled(m)) moves.push_back(m);
     for (const Move& m : moves) branch(m);
     if (!stuck || broken_ || truncated_) return;

@@ -91,8 +91,9 @@ struct Setup {
     };
     std::vector<Step> script[nodes_max + 1][programs_max];
     bool scripted = false;
-    u32 overlook = 0;     ///< copies fewer than promised, to look past what the durability rule finds
-    bool arenas = false;  ///< engines live in memory that can be saved and restored
+    bool all_may_die = false;  ///< that ever answered anything, as long as somebody has had a view
+    u32 overlook = 0;          ///< copies fewer than promised, to look past what the durability rule finds
+    bool arenas = false;       ///< engines live in memory that can be saved and restored
 };
 
 [[nodiscard]] Promise promise_of(const krg_dsm_object& object);

@@ -158,6 +158,7 @@ void World::kill(NodeId node, bool over) {
     add_stats(node);
     edge_[node]->crash();
     end_of(node);
+    if (std::none_of(s_.anchored.begin(), s_.anchored.end(), [](u64 epoch) { return epoch != 0; })) checker_.nobody_knows();
 }
 
 /// A home gives a hole up when it prepares the next view.
@@ -270,7 +271,8 @@ void World::commit(NodeId node) {
 
 bool World::expendable(NodeId node) const {
     for (NodeId n = 1; n <= setup_.nodes; n++)
-        if (n != node && edge_[n]->running() && !s_.doomed[n] && !s_.leaving[n] && s_.anchored[n] != 0 && member(n))
+        if (n != node && edge_[n]->running() && !s_.doomed[n] && !s_.leaving[n] && member(n) &&
+            (s_.anchored[n] != 0 || (setup_.all_may_die && edge_[n]->at().epoch != 0)))
             return true;
     return false;
 }
