@@ -118,7 +118,7 @@ static vm_flags_t extra_flags(const struct krg_r_vma *v)
 /* As mlock2(MLOCK_ONFAULT) would judge. */
 static bool may_lock(struct mm_struct *mm, u64 bytes)
 {
-	mmap_assert_write_locked(mm);
+	lockdep_assert_held_write(&mm->mmap_lock);
 	return (can_do_mlock() && bytes >> PAGE_SHIFT <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
 		mm->locked_vm + (bytes >> PAGE_SHIFT) <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT) || capable(CAP_IPC_LOCK);
 }

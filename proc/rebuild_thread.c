@@ -16,11 +16,19 @@
 
 #define THREAD_SAVED_MASK	2	/* THREAD.FLAGS: saved_blocked is in force */
 
-void krg_rebuild_sighand(const struct krg_r_sighand *sighand)
+/* One's own stays until one is dead. */
+static struct sighand_struct *own_sighand(void)
 {
-	spin_lock_irq(&current->sighand->siglock);
-	memcpy(current->sighand->action, sighand->action, sizeof(sighand->action));
-	spin_unlock_irq(&current->sighand->siglock);
+	return rcu_dereference_protected(current->sighand, true);
+}
+
+void krg_rebuild_sighand(const struct krg_r_sighand *from)
+{
+	struct sighand_struct *to = own_sighand();
+
+	spin_lock_irq(&to->siglock);
+	memcpy(to->action, from->action, sizeof(to->action));
+	spin_unlock_irq(&to->siglock);
 }
 
 static int set_altstack(const struct krg_r_thread *t)
@@ -97,10 +105,11 @@ void krg_rebuild_last(struct krg_r_thread *t)
 {
 	/* A sigsuspend that was interrupted runs again, and sets its own mask: as the kernel does it. */
 	u64 blocked = t->flags & THREAD_SAVED_MASK ? t->saved_blocked : t->blocked;
+	struct sighand_struct *sighand = own_sighand();
 
 	krg_rebuild_restart(t);
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&sighand->siglock);
 	current->blocked.sig[0] = blocked & ~(sigmask(SIGKILL) | sigmask(SIGSTOP));
 	recalc_sigpending();
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 }

@@ -207,7 +207,7 @@ int krg_rebuild_mm(struct krg_restore *s, struct krg_r_mm *m);
 int krg_rebuild_pages(struct krg_restore *s, struct krg_r_mm *m);
 struct file *krg_rebuild_memory(struct krg_restore *s, struct krg_r_memory *memory);
 /* rebuild_thread.c: in the context of the thread, but for the registers, which another task sets. */
-void krg_rebuild_sighand(const struct krg_r_sighand *sighand);
+void krg_rebuild_sighand(const struct krg_r_sighand *from);
 int krg_rebuild_thread(struct krg_r_thread *t);
 int krg_rebuild_registers(struct krg_r_thread *t);
 void krg_rebuild_last(struct krg_r_thread *t);

@@ -243,7 +243,7 @@ static void stop_task(struct krg_r_task *task)
 {
 	struct krg_r_thread *t = list_first_entry(&task->threads, struct krg_r_thread, link);
 	struct signal_struct *signal = t->task->signal;
-	struct sighand_struct *sighand = t->task->sighand;
+	struct sighand_struct *sighand = rcu_dereference_protected(t->task->sighand, lockdep_is_held(&t->session->lock));
 
 	spin_lock_irq(&sighand->siglock);
 	if (!(signal->flags & SIGNAL_GROUP_EXIT)) {
