@@ -304,6 +304,8 @@ static void carry_out(struct hadsm_domain *d, const struct krg_dsm_action *a)
 		act_reset(d, a);
 		break;
 	case KRG_DSM_ACT_PREPARED:	/* it has: nothing of the old epoch waits outside of the engine */
+		d->prepared = a->epoch;
+		break;
 	case KRG_DSM_ACT_RECOVERED:
 		break;
 	default:

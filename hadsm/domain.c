@@ -111,6 +111,69 @@ void hadsm_domain_put(struct hadsm_domain *d)
 		kref_put(&d->ref, domain_release);
 }
 
+/* The domain's reference to @s goes, if it still has one. */
+static void store_erase(struct hadsm_store *s)
+{
+	struct hadsm_domain *d = s->domain;
+	bool erased;
+
+	mutex_lock(&d->lock);
+	erased = xa_load(&d->stores, s->container) == s;
+	if (erased)
+		xa_erase(&d->stores, s->container);
+	mutex_unlock(&d->lock);
+	if (erased)
+		hadsm_store_put(s);
+}
+
+/* Everything the engine still has, and whoever waits for it. */
+static void domain_stop_engine(struct hadsm_domain *d)
+{
+	struct hadsm_waiter *w, *next;
+	struct krg_dsm_action act;
+	struct krg_dsm_event ev;	/* nobody is left to be told */
+
+	mutex_lock(&d->lock);
+	WRITE_ONCE(d->dead, true);
+	krg_dsm_stop(d->engine);
+	while (krg_dsm_next_action(d->engine, &act))
+		if (act.type == KRG_DSM_ACT_FREE)
+			put_page(hadsm_page(act.handle));
+	krg_dsm_delete(d->engine);
+	d->engine = NULL;
+	hadsm_room_count(d, &ev);
+	hadsm_edge_drop(d);
+	hadsm_letters_drop(d);
+	hadsm_spares_trim(d);
+	hadsm_pins_flush(d, true);
+	list_for_each_entry_safe(w, next, &d->waiters, list)
+		hadsm_waiter_answer(d, w, -EIO);
+	mutex_unlock(&d->lock);
+	wake_up_all(&d->wait);
+	hadsm_locks_changed(d);
+}
+
+/* The end of what domain_create() made. */
+static void domain_end(struct hadsm_domain *d)
+{
+	struct hadsm_store *s;
+	unsigned long at = 0;
+
+	domain_stop_engine(d);
+	hrtimer_cancel(&d->timer);
+	cancel_work_sync(&d->tick_work);
+	cancel_work_sync(&d->edge_work);
+	cancel_delayed_work_sync(&d->letter_work);
+	cancel_delayed_work_sync(&d->pin_work);
+	while ((s = hadsm_store_next(d, &at))) {
+		truncate_inode_pages(s->inode->i_mapping, 0);
+		store_erase(s);
+		hadsm_store_put(s);
+	}
+	hadsm_domain_put(d);
+	module_put(THIS_MODULE);
+}
+
 static struct hadsm_domain *domain_create(u64 id)
 {
 	struct krg_dsm_config cfg = {
@@ -155,9 +218,10 @@ static struct hadsm_domain *domain_create(u64 id)
 	d->engine = krg_dsm_new(&cfg, div_u64(ktime_get_ns(), NSEC_PER_USEC));
 	if (!d->engine)
 		goto free;
-	mutex_lock(&d->lock);
-	hadsm_view_introduce(d);
-	mutex_unlock(&d->lock);
+	if (hadsm_view_introduce(d)) {
+		domain_end(d);
+		return ERR_PTR(-ENOMEM);
+	}
 	list_add_tail(&d->list, &hadsm_domains);
 	return d;
 
@@ -230,68 +294,11 @@ int hadsm_domain_name(struct hadsm_domain *d, const char *name, u32 replicas)
 	return err;
 }
 
-/* The domain's reference to @s goes, if it still has one. */
-static void store_erase(struct hadsm_store *s)
-{
-	struct hadsm_domain *d = s->domain;
-	bool erased;
-
-	mutex_lock(&d->lock);
-	erased = xa_load(&d->stores, s->container) == s;
-	if (erased)
-		xa_erase(&d->stores, s->container);
-	mutex_unlock(&d->lock);
-	if (erased)
-		hadsm_store_put(s);
-}
-
-/* Everything the engine still has, and whoever waits for it. */
-static void domain_stop_engine(struct hadsm_domain *d)
-{
-	struct hadsm_waiter *w, *next;
-	struct krg_dsm_action act;
-	struct krg_dsm_event ev;	/* nobody is left to be told */
-
-	mutex_lock(&d->lock);
-	WRITE_ONCE(d->dead, true);
-	krg_dsm_stop(d->engine);
-	while (krg_dsm_next_action(d->engine, &act))
-		if (act.type == KRG_DSM_ACT_FREE)
-			put_page(hadsm_page(act.handle));
-	krg_dsm_delete(d->engine);
-	d->engine = NULL;
-	hadsm_room_count(d, &ev);
-	hadsm_edge_drop(d);
-	hadsm_letters_drop(d);
-	hadsm_spares_trim(d);
-	hadsm_pins_flush(d, true);
-	list_for_each_entry_safe(w, next, &d->waiters, list)
-		hadsm_waiter_answer(d, w, -EIO);
-	mutex_unlock(&d->lock);
-	wake_up_all(&d->wait);
-	hadsm_locks_changed(d);
-}
-
 void hadsm_domain_stop(struct hadsm_domain *d)
 {
-	struct hadsm_store *s;
-	unsigned long at = 0;
-
 	lockdep_assert_held(&hadsm_domains_mutex);
 	list_del_init(&d->list);
-	domain_stop_engine(d);
-	hrtimer_cancel(&d->timer);
-	cancel_work_sync(&d->tick_work);
-	cancel_work_sync(&d->edge_work);
-	cancel_delayed_work_sync(&d->letter_work);
-	cancel_delayed_work_sync(&d->pin_work);
-	while ((s = hadsm_store_next(d, &at))) {
-		truncate_inode_pages(s->inode->i_mapping, 0);
-		store_erase(s);
-		hadsm_store_put(s);
-	}
-	hadsm_domain_put(d);
-	module_put(THIS_MODULE);
+	domain_end(d);
 }
 
 /* ---- stores ---- */

@@ -143,6 +143,7 @@ struct hadsm_domain {
 	bool draining, drained;
 	bool traced;			/* the engine reports its steps */
 	u64 refused, resets;
+	u64 prepared;			/* the epoch the engine is in: of its last PREPARED */
 	u64 pages;			/* that count as used by it */
 	int room;			/* of this node, as the engine was told: enum krg_dsm_room */
 	struct hadsm_counts __percpu *counts;	/* any context that may be preempted */
@@ -375,7 +376,7 @@ extern struct file_system_type hadsm_fs_type;
 int hadsm_view_init(void);
 void hadsm_view_exit(void);
 /** Tells a new domain of the present view. Under hadsm_domains_mutex and domain.lock. */
-void hadsm_view_introduce(struct hadsm_domain *d);
+int hadsm_view_introduce(struct hadsm_domain *d);
 /** A domain has given everything away. */
 void hadsm_view_drained(void);
 /** The module is new here: other members may have spoken to it already. */

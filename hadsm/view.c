@@ -9,6 +9,7 @@
  * view in which it first appeared. For members that were there before this node,
  * this node's own first epoch stands: it has no business from before.
  */
+#include <linux/delay.h>
 #include <linux/slab.h>
 
 #include <kerrighed/membership.h>
@@ -19,6 +20,10 @@
 
 /* How long suspension may be late costs consistency, so it goes before everybody else. */
 #define HADSM_PRIORITY		100
+
+/* An engine without memory for the members of a view tries again so often, so many milliseconds apart. */
+#define HADSM_PREPARE_TRIES	50
+#define HADSM_PREPARE_PAUSE	10
 
 /* All under hadsm_domains_mutex. */
 static struct {
@@ -80,6 +85,29 @@ static void view_step_prepare(struct hadsm_domain *d)
 	hadsm_step(d, &ev);
 }
 
+/*
+ * Without memory for the list of members an engine stays in the epoch before, and
+ * everybody would wait for it until some other view came. -ENOMEM: it still has none.
+ */
+static int view_prepare_domain(struct hadsm_domain *d)
+{
+	bool prepared;
+	int i;
+
+	for (i = 0; i < HADSM_PREPARE_TRIES; i++) {
+		if (i)
+			msleep(HADSM_PREPARE_PAUSE);
+		mutex_lock(&d->lock);
+		view_step_prepare(d);
+		prepared = !d->engine || d->prepared == view.epoch;
+		mutex_unlock(&d->lock);
+		if (prepared)
+			return 0;
+	}
+	pr_warn_ratelimited("domain %016llx: no memory for the members of view %llu\n", d->id, view.epoch);
+	return -ENOMEM;
+}
+
 static void view_step_commit(struct hadsm_domain *d)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_COMMIT, .epoch = view.epoch };
@@ -97,17 +125,39 @@ static void view_step_drain(struct hadsm_domain *d)
 	hadsm_step(d, &ev);
 }
 
-void hadsm_view_introduce(struct hadsm_domain *d)
+int hadsm_view_introduce(struct hadsm_domain *d)
 {
+	int err;
+
 	lockdep_assert_held(&hadsm_domains_mutex);
 	if (!view.epoch)
-		return;
-	view_step_prepare(d);
+		return 0;
+	err = view_prepare_domain(d);
+	if (err)
+		return err;
+	mutex_lock(&d->lock);
 	if (view.committed)
 		view_step_commit(d);
 	WRITE_ONCE(d->suspended, view.suspended);
 	if (view.draining)
 		view_step_drain(d);
+	mutex_unlock(&d->lock);
+	return 0;
+}
+
+/* A new epoch, because this node could not follow into the one that begins, or was not heard in it. */
+static void view_again(const char *why)
+{
+	u16 other = 0;
+	u32 i;
+
+	mutex_lock(&hadsm_domains_mutex);
+	for (i = 0; i < view.count && !other; i++)
+		if (view.member[i].node != view.self)
+			other = view.member[i].node;
+	mutex_unlock(&hadsm_domains_mutex);
+	if (other)
+		krg_rpc_reset(other, why);
 }
 
 /* ---- views ---- */
@@ -148,15 +198,15 @@ static void view_learn(const struct krg_view *v)
 static void view_prepare(struct krg_subscriber *s, const struct krg_view *v)
 {
 	struct hadsm_domain *d;
+	int err = 0;
 
 	mutex_lock(&hadsm_domains_mutex);
 	view_learn(v);
-	list_for_each_entry(d, &hadsm_domains, list) {
-		mutex_lock(&d->lock);
-		view_step_prepare(d);
-		mutex_unlock(&d->lock);
-	}
+	list_for_each_entry(d, &hadsm_domains, list)
+		err = view_prepare_domain(d) ?: err;
 	mutex_unlock(&hadsm_domains_mutex);
+	if (err)
+		view_again("no memory for a view");
 }
 
 static void view_set_suspended(struct hadsm_domain *d, bool suspended)
@@ -320,16 +370,7 @@ int hadsm_view_init(void)
  */
 void hadsm_view_announce(void)
 {
-	u16 other = 0;
-	u32 i;
-
-	mutex_lock(&hadsm_domains_mutex);
-	for (i = 0; i < view.count && !other; i++)
-		if (view.member[i].node != view.self)
-			other = view.member[i].node;
-	mutex_unlock(&hadsm_domains_mutex);
-	if (other)
-		krg_rpc_reset(other, "hadsm was loaded");
+	view_again("hadsm was loaded");
 }
 
 void hadsm_view_exit(void)
