@@ -321,6 +321,8 @@ static int do_unfreeze(struct krg_proc_file *file, const struct krg_proc_freeze 
 		krg_text_add(text, "process: %d was not frozen through this file", arg->pid);
 		return -ESRCH;
 	}
+	if (arg->flags & KRG_PROC_KILL)
+		kill_set(set);
 	list_del_init(&set->node);
 	krg_unfreeze(set);
 	return 0;
@@ -334,7 +336,7 @@ static long ioctl_freeze(struct krg_proc_file *file, unsigned int cmd, void __us
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~KRG_PROC_TREE || arg.pad || !text_is_right(&arg.error))
+	if (arg.flags & ~(cmd == KRG_PROC_FREEZE ? KRG_PROC_TREE : KRG_PROC_KILL) || arg.pad || !text_is_right(&arg.error))
 		return -EINVAL;
 	mutex_lock(&file->lock);
 	err = cmd == KRG_PROC_FREEZE ? do_freeze(file, &arg, &text) : do_unfreeze(file, &arg, &text);

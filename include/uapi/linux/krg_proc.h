@@ -28,7 +28,7 @@ struct krg_proc_text {
 
 /* Flags of the operations on running processes. */
 #define KRG_PROC_TREE			1	/* with all descendants */
-#define KRG_PROC_KILL			2	/* SIGKILL after success */
+#define KRG_PROC_KILL			2	/* SIGKILL after success, before anything goes on */
 #define KRG_PROC_STOP			4	/* stays frozen until KRG_PROC_UNFREEZE or this file is closed */
 #define KRG_PROC_IGNORE_UNSUPPORTED	8	/* what can be left out without harm to the rest is left out */
 
@@ -59,7 +59,7 @@ struct krg_proc_capture {
 /* Freezes a process; or lets one go on that was frozen through this same file. */
 struct krg_proc_freeze {
 	__s32 pid;
-	__u32 flags;		/* KRG_PROC_TREE */
+	__u32 flags;		/* FREEZE: KRG_PROC_TREE; UNFREEZE: KRG_PROC_KILL, all of it ends instead */
 	__u32 timeout_ms;	/* for all threads to stop; 0: 5000 */
 	__u32 pad;
 	struct krg_proc_text error;

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+// /dev/kerrighed as the tool checkpoint sees it: one operation, one function. What fails becomes an Error with the reasons
+// the kernel gave, a line each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <linux/krg_proc.h>
+
+#include "tools/lib/error.hh"
+
+namespace krg::checkpoint {
+
+/** A descriptor that is closed at the end. */
+class Descriptor {
+public:
+    explicit Descriptor(int number) : number_(number) {}
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    ~Descriptor();
+
+    [[nodiscard]] int get() const { return number_; }
+
+private:
+    int number_;
+};
+
+/** What the kernel refused, or why it failed: lines "name: what and why". */
+class Refused : public Error {
+public:
+    Refused(Exit code, const std::string& what, const std::string& action, std::vector<std::string> reasons)
+        : Error(code, what, action),
+          reasons_(std::move(reasons)) {}
+
+    [[nodiscard]] const std::vector<std::string>& reasons() const { return reasons_; }
+
+private:
+    std::vector<std::string> reasons_;
+};
+
+struct Image {
+    std::uint64_t number, bytes, pages;
+    std::uint32_t tasks, threads;
+};
+
+class Device {
+public:
+    /** Opens it; Exit::not_running: the module is not loaded. */
+    Device();
+
+    /** What would be refused. */
+    [[nodiscard]] std::vector<std::string> check(int pid, bool tree) const;
+    /** @flags: KRG_PROC_*; @fd: where the image goes. */
+    [[nodiscard]] Image capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeout_ms,
+                                const std::string& description) const;
+    /** Ends what a capture with KRG_PROC_STOP left frozen: all of it is killed, or goes on. */
+    void release(int pid, bool kill) const;
+
+private:
+    Descriptor device_;
+};
+
+}  // namespace krg::checkpoint

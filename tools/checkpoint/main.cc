@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+// checkpoint: saves a running process, with all its threads, in an image; or says why it cannot.
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdint>
+#include <iostream>
+#include <mutex>
+#include <new>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/checkpoint/device.hh"
+#include "tools/checkpoint/file.hh"
+#include "tools/krgadm/version.hh"
+
+namespace {
+
+using krg::Error;
+using krg::Exit;
+using namespace krg::checkpoint;
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int gone_limit_ms = 30000;  // for a killed process to be gone
+constexpr std::size_t description_max = 4096;
+
+struct Options {
+    int pid = 0;
+    std::string file, description;
+    bool tree = false, kill = false, check = false, json = false, pretty = false;
+    double timeout_s = 5;
+};
+
+Json head(const char* command) {
+    return {{"output_version", {{"command", fmt::format("checkpoint {}", command)}, {"major", 1}, {"minor", 0}}}};
+}
+
+void print(const Options& options, std::ostream& out, const Json& json) {
+    out << json.dump(options.pretty ? 2 : -1, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+int complain(const Options& options, const Error& error, const std::vector<std::string>& reasons) {
+    if (options.json) {
+        Json text = head("error");
+        text["error"] = {{"code", static_cast<int>(error.code())},
+                         {"message", error.what()},
+                         {"action", error.action()},
+                         {"reasons", reasons}};
+        print(options, std::cerr, text);
+    } else {
+        std::cerr << "checkpoint: " << error.what() << '\n';
+        for (const std::string& reason : reasons) std::cerr << "  " << reason << '\n';
+        if (!error.action().empty()) std::cerr << "  try: " << error.action() << '\n';
+    }
+    return static_cast<int>(error.code());
+}
+
+// Says how far it is, from the third second on.
+class Progress {
+public:
+    explicit Progress(int fd) : fd_(fd), thread_([this] { run(); }) {}
+    Progress(const Progress&) = delete;
+    Progress& operator=(const Progress&) = delete;
+    ~Progress() {
+        {
+            const std::lock_guard lock(mutex_);
+            done_ = true;
+        }
+        changed_.notify_all();
+        thread_.join();
+    }
+
+private:
+    void run() {
+        std::unique_lock lock(mutex_);
+        while (!changed_.wait_for(lock, std::chrono::seconds(2), [this] { return done_; })) {
+            struct stat status {};
+            if (fstat(fd_, &status) == 0) std::cerr << fmt::format("checkpoint: {} MiB written\n", status.st_size >> 20);
+        }
+    }
+
+    int fd_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool done_ = false;
+    std::thread thread_;
+};
+
+// An interruption ends the operation in the kernel; what was begun is then taken back by the destructors.
+void make_interruptible() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+}
+
+int check(const Options& options) {
+    const std::vector<std::string> refusals = Device().check(options.pid, options.tree);
+    if (options.json) {
+        Json text = head("check");
+        text["pid"] = options.pid;
+        text["refusals"] = refusals;
+        print(options, std::cout, text);
+    } else {
+        for (const std::string& line : refusals) std::cout << line << '\n';
+    }
+    return static_cast<int>(refusals.empty() ? Exit::done : Exit::unsafe);
+}
+
+void wait_until_gone(int pidfd, int pid) {
+    pollfd what{pidfd, POLLIN, 0};
+    if (poll(&what, 1, gone_limit_ms) != 1)
+        throw Error(Exit::timed_out, fmt::format("process {} was killed, and is still there", pid),
+                    "look at its state in /proc");
+}
+
+int save(const Options& options) {
+    if (options.description.size() > description_max)
+        throw Error(Exit::usage, fmt::format("the description is longer than {} bytes", description_max));
+    const Device device;
+    const Clock::time_point begin = Clock::now();
+    const Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, options.pid, 0)));
+    if (pidfd.get() < 0 && errno == ESRCH)
+        throw Error(Exit::no_object, fmt::format("there is no process {}", options.pid), "look at ps; it may have ended");
+    ImageFile file(options.file);
+    Image image{};
+    {
+        const Progress progress(file.descriptor());
+        image = device.capture(options.pid, (options.tree ? KRG_PROC_TREE : 0) | (options.kill ? KRG_PROC_STOP : 0),
+                               file.descriptor(), static_cast<std::uint32_t>(options.timeout_s * 1000), options.description);
+        // What is killed was frozen since: the image is the last that there is of it.
+        file.keep();
+    }
+    if (options.kill) {
+        device.release(options.pid, true);
+        wait_until_gone(pidfd.get(), options.pid);
+    }
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    if (options.json) {
+        Json text = head("save");
+        text.update({{"pid", options.pid}, {"file", options.file}, {"number", fmt::format("{:#018x}", image.number)}});
+        text.update({{"bytes", image.bytes}, {"pages", image.pages}, {"tasks", image.tasks}, {"threads", image.threads}});
+        text.update({{"killed", options.kill}, {"seconds", seconds}});
+        print(options, std::cout, text);
+    } else {
+        std::cout << fmt::format("{}: {} processes, {} threads, {} pages, {} bytes, {:.2f} s\n", options.file, image.tasks,
+                                 image.threads, image.pages, image.bytes, seconds);
+    }
+    return static_cast<int>(Exit::done);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    Options options;
+    CLI::App app("Save a running process, with all its threads, in an image.", "checkpoint");
+    app.set_version_flag("--version", std::string("checkpoint ") + krg::version);
+    app.add_option("PID", options.pid, "the process")->required()->check(CLI::Range(1, 4194304));
+    CLI::Option* name = app.add_option("FILE,-o,--output", options.file, "the image; one that is there is replaced");
+    app.add_flag("-t,--tree", options.tree, "with all its descendants");
+    app.add_flag("-k,--kill", options.kill, "kill it once the image is safe");
+    app.add_flag("--check", options.check, "only say what would be refused")->excludes(name);
+    app.add_option("-d,--description", options.description, "free text for the image");
+    app.add_option("--timeout", options.timeout_s, "seconds for all threads to stop")->check(CLI::Range(0.01, 3600.0));
+    app.add_flag("-j,--json", options.json, "JSON on standard output");
+    app.add_flag("-p,--pretty", options.pretty, "indented JSON");
+    app.footer("See checkpoint(1). What came of it is continued by restart(1).");
+    try {
+        app.parse(argc, argv);
+        if (!options.check && options.file.empty()) throw CLI::RequiredError("FILE");
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
+    }
+    make_interruptible();
+    try {
+        const int exit = options.check ? check(options) : save(options);
+        if (!std::cout.flush()) throw Error(Exit::failed, "cannot write to standard output", "is there room where it goes?");
+        return exit;
+    } catch (const Refused& error) {
+        return complain(options, error, error.reasons());
+    } catch (const Error& error) {
+        return complain(options, error, {});
+    } catch (const std::bad_alloc&) {
+        return complain(options, Error(Exit::failed, "out of memory", "use a machine with more"), {});
+    } catch (const std::exception& error) {
+        return complain(options, Error(Exit::failed, error.what()), {});
+    }
+}
