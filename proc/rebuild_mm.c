@@ -149,6 +149,39 @@ static int add_flags(struct krg_r_vma *v, vm_flags_t flags)
 	return err;
 }
 
+/*
+ * It was writable once, and memory is set aside for it since: such a mapping is made writable and is so no more before a
+ * page is in it. Without that it would merge with a neighbour of the same file that never was.
+ */
+static bool was_writable(const struct krg_r_vma *v)
+{
+	return v->advice & KRG_VMA_ACCOUNTED && !(v->prot & PROT_WRITE) && !v->locked &&
+	       (v->kind == KRG_VMA_PRIVATE || v->kind == KRG_VMA_HEAP);
+}
+
+static int take_write(struct krg_r_vma *v)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	vma = find_vma(mm, v->start);
+	if (!vma || vma->vm_start != v->start || vma->vm_end != v->end) {
+		err = -EINVAL;
+	} else {
+		krg_vm_flags_clear(vma, VM_WRITE);
+		vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);
+		/* Counted as data when it was made. */
+		mm->data_vm -= vma_pages(vma);
+		if (vma->vm_flags & VM_EXEC)
+			mm->exec_vm += vma_pages(vma);
+	}
+	mmap_write_unlock(mm);
+	return err;
+}
+
 static struct file *backing(struct krg_restore *s, struct krg_r_vma *v)
 {
 	if (v->memory)
@@ -182,19 +215,22 @@ static unsigned long map_flags(const struct krg_r_vma *v)
 
 static int map_one(struct krg_restore *s, struct krg_r_vma *v)
 {
+	unsigned long at, prot = v->prot | (was_writable(v) ? PROT_WRITE : 0);
 	vm_flags_t extra = extra_flags(v);
 	struct file *file = backing(s, v);
-	unsigned long at;
-	int err;
+	int err = 0;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	at = vm_mmap(file, v->start, v->end - v->start, v->prot, map_flags(v), file ? v->offset : 0);
+	at = vm_mmap(file, v->start, v->end - v->start, prot, map_flags(v), file ? v->offset : 0);
 	if (IS_ERR_VALUE(at)) {
 		krg_restore_fail(s, (long)at, "mapping at %#llx to %#llx cannot be made: error %ld", v->start, v->end, (long)at);
 		return (long)at;
 	}
-	err = extra ? add_flags(v, extra) : 0;
+	if (was_writable(v))
+		err = take_write(v);
+	if (!err && extra)
+		err = add_flags(v, extra);
 	if (err)
 		krg_restore_fail(s, err, "mapping at %#llx: its attributes (%#x) cannot be set: error %d", v->start, v->advice,
 				 err);
@@ -214,7 +250,7 @@ static int map_all(struct krg_restore *s, struct krg_r_mm *m, bool extra)
 
 		if (v->kind >= KRG_VMA_VDSO && v->kind <= KRG_VMA_VSYSCALL)
 			continue;
-		if (!!extra_flags(v) != extra)
+		if ((extra_flags(v) || was_writable(v)) != extra)
 			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;

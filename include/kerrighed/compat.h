@@ -162,6 +162,15 @@ static inline void krg_vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags
 #endif
 }
 
+static inline void krg_vm_flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_clear(vma, flags);
+#else
+	vma->vm_flags &= ~flags;
+#endif
+}
+
 /* A program that runs is not written to; 6.12 excepts files that are watched before they are read. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 #define krg_exe_deny_write(file)	exe_file_deny_write_access(file)
