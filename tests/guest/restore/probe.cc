@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <linux/sched.h>
 #include <string>
 #include <sys/ioctl.h>
@@ -165,7 +166,8 @@ void must_exit(pid_t id, const char* what) {
 
 /// Ids far from those that are given out now, below the kernel's limit.
 Plan plan_of() {
-    const unsigned long limit = std::stoul(read_text("/proc/sys/kernel/pid_max"));
+    unsigned long limit = 0;
+    if (!(std::ifstream("/proc/sys/kernel/pid_max") >> limit)) fail("pid_max cannot be read");
     const auto id = static_cast<std::uint32_t>(limit > 22000 ? 21000 : limit - 16);
     Plan plan{};
     plan.first = id;
