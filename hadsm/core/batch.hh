@@ -44,6 +44,7 @@ struct Batch {
     Item* item = nullptr;  // those whose page the edge copies come first
     u32 items = 0, room = 0, copied = 0;
     bool aborted = false, failed = false;
+    bool waited = false;  // another node wants something that this batch makes durable
     NodeId list[batch_nodes_max] = {};
     u32 list_count = 0;
     bool answered[batch_nodes_max] = {};

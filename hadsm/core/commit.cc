@@ -10,7 +10,7 @@ namespace krg::dsm {
 void Engine::set_dirty(Obj& o) {
     if (o.dirty) return;
     o.dirty = true;
-    if (dirty_.empty()) commit_at_ = cfg_.params.commit_us ? now_ + cfg_.params.commit_us : never;
+    if (dirty_.empty()) commit_at_ = cfg_.params.commit_us ? now_ + commit_in() : never;
     dirty_.push(o.dirty_link, &o);
     if (cfg_.params.dirty_max && dirty_.count() >= cfg_.params.dirty_max && commit_at_ > now_) commit_at_ = now_ + 1;
 }
@@ -19,6 +19,17 @@ void Engine::clear_dirty(Obj& o) {
     o.dirty = false;
     dirty_.remove(o.dirty_link);
     if (dirty_.empty()) commit_at_ = never;
+}
+
+/// How long something may be dirty: less after a batch that somebody had to wait for, up to commit_us again after those that
+/// nobody did. Where pages go from node to node, the next batch is over before the next node asks.
+Us Engine::commit_in() const { return (cfg_.params.commit_us >> commit_haste_) + 1; }
+
+void Engine::learn_from(const Batch& b) {
+    if (b.waited)
+        commit_haste_ += commit_haste_ < commit_haste_max;
+    else
+        commit_haste_ -= commit_haste_ > 0;
 }
 
 /// Begins a batch of all that is dirty, if one is wanted and none is under way.
@@ -53,6 +64,8 @@ void Engine::start_batch() {
     b->id = next_batch_++;
     b->epoch = epoch_;
     b->op = new_op();
+    b->waited = batch_waited_;
+    batch_waited_ = false;
     trace_number(KRG_DSM_T_SNAPSHOT, b->op, n, "batch");
     u32 low = 0, high = n;
     while (Obj* o = dirty_.first()) {
@@ -277,6 +290,7 @@ void Engine::batch_complete(Batch& b) {
     }
     drop_items(b);
     staging_ = nullptr;
+    learn_from(b);
     b.fate = Fate::applied;
     send_decision(b);
     sync_check();

@@ -492,6 +492,8 @@ private:
 
     // commit.cc: batches of this node
     void set_dirty(Obj& o);
+    [[nodiscard]] Us commit_in() const;
+    void learn_from(const Batch& b);
     void clear_dirty(Obj& o);
     void start_batch();
     void snapshot_done(const krg_dsm_event& ev);
@@ -757,6 +759,9 @@ private:
     u64 next_batch_ = 1;
     u32 transit_ = 0;  // objects in_transit
     bool batch_wanted_ = false;
+    bool batch_waited_ = false;  // ... by another node
+    static constexpr u32 commit_haste_max = 6;
+    u32 commit_haste_ = 0;   // commit_us is halved so often
     bool widening_ = false;  // some dirty object may have fewer backups than there could be
     Us batch_retry_at_ = 0, commit_at_ = never;
     SyncWaiter* syncs_ = nullptr;

@@ -136,9 +136,12 @@ bool Engine::direct(const Obj& o) const {
 /// What the object holds may be seen by others: it is durable, or will be by going there.
 bool Engine::may_leave(Obj& o) {
     if (!durable(o.policy) || KRG_DSM_MUTANT(UseBeforeStaged)) return true;
-    if (o.in_batch) return false;
+    if (o.in_batch) {
+        if (Batch* b = snapshot_ ? snapshot_ : staging_) b->waited = true;
+        return false;
+    }
     if (!o.dirty || direct(o)) return true;
-    batch_wanted_ = true;
+    batch_wanted_ = batch_waited_ = true;
     start_batch();
     return false;
 }
