@@ -31,7 +31,7 @@
 extern "C" {
 #endif
 
-#define KRG_DSM_VERSION		5	/* of the messages between engines */
+#define KRG_DSM_VERSION		6	/* of the messages between engines */
 #define KRG_DSM_NODES_MAX	16384	/* node ids are 1..16384 as far as the engine cares */
 #define KRG_DSM_REPLICAS_MAX	4
 #define KRG_DSM_CHUNK_SHIFT	9	/* 512 objects a chunk */

@@ -123,9 +123,9 @@ void Engine::dispatch(NodeId from, Message& m) {
     case Type::grant: on_grant(from, m); return;
     case Type::close: on_close(from, m); return;
     case Type::fail: on_fail(m); return;
-    case Type::invalidated: on_invalidated(from, m); return;
+    case Type::invalidated: m.answer ? on_answer(from, m) : on_invalidated(from, m); return;
     case Type::bits_known: on_bits_known(); return;
-    case Type::pinned: on_pinned(from, m); return;
+    case Type::pinned: m.answer ? on_answer(from, m) : on_pinned(from, m); return;
     case Type::demoted: on_demoted(from, m); return;
     case Type::release: on_release(from, m); return;
     case Type::released: on_released(from, m); return;

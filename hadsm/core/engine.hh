@@ -37,12 +37,15 @@ struct Command {
     bool keep = false;   // of COPY: only if there is room
     bool quiet = false;  // the page is write-protected or unmapped for this command
     bool ahead = false;  // nobody waits for it
-    NodeId home = 0, node = 0;
+    NodeId home = 0, node = 0, answer = 0;
     u64 request = 0, op = 0;
     Version version{};
     Rset rset{};
     Us pinned_since = 0;  // 0: not pinned
 };
+
+/// So many holders answer the requester of a write themselves; more are counted by the home.
+inline constexpr u32 answers_max = 8;
 
 /// What GRANT and DATA have brought so far of the access that was asked for.
 struct Granted {
@@ -54,6 +57,9 @@ struct Granted {
     Rset rset{};
     u64 handle = 0;
     NodeId home = 0;
+    u8 answers = 0, wanted = 0;  // of holders that had to invalidate; wanted: how many, as the GRANT says
+    u8 pinned_count = 0;
+    NodeId pinned[answers_max] = {};
 };
 
 struct Obj {
@@ -152,6 +158,7 @@ struct Entry {
     Want current;
     NodeId source = 0, target = 0;
     bool copy_failed = false, was_pinned = false, widened = false, mended = false, mending = false;
+    bool answered = false;  // whoever has to invalidate tells the requester
     u32 acks = 0;
     u32 no_room = 0;  // nodes that had none for a copy, in this transaction
     Rset rset{};
@@ -352,6 +359,8 @@ private:
     void ask(Obj& o);
     void on_data(NodeId from, Message& m);
     void on_grant(NodeId from, Message& m);
+    void on_answer(NodeId from, const Message& m);
+    void grant_complete(Obj& o);
     void announce(Obj& o);
     void finish_grant(Obj& o);
     void on_init_done(const Message& m);
@@ -442,8 +451,12 @@ private:
     void start_copy(Entry& e, NodeId source, NodeId target, bool if_room = false);
     void on_retained(NodeId from, const Message& m);
     [[nodiscard]] Rset choose_rset(const Entry& e, NodeId writer, NodeId source, Room most) const;
-    void invalidate_others(Entry& e, NodeId writer, NodeId source);
+    [[nodiscard]] bool must_invalidate(const Entry& e, const IdSet& set, u32 i) const;
+    [[nodiscard]] bool answers_directly(const Entry& e) const;
+    void invalidate_others(Entry& e);
     void invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to);
+    void invalidated(Entry& e, NodeId node, bool keep);
+    void on_requester_pinned(Entry& e, const Message& m);
     void on_invalidated(NodeId from, const Message& m);
     void grant_write(Entry& e);
     void on_rset_set(NodeId from, const Message& m);

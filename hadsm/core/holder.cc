@@ -11,7 +11,9 @@ void Engine::on_command(NodeId from, const Message& m) {
     Obj* o = objects_.find(m.key);
     if (!o && m.type == Type::invalidate) {
         Message r = about(Type::invalidated, m);
-        send(from, r);
+        r.request = m.request;
+        r.answer = m.answer;
+        send(m.answer ? m.answer : from, r);
         return;
     }
     if (!o || o->command.type != Type::none) {
@@ -27,6 +29,7 @@ void Engine::on_command(NodeId from, const Message& m) {
     c.keep = m.keep;
     c.home = from;
     c.node = m.node;
+    c.answer = m.answer;
     c.request = m.request;
     c.op = m.op;
     c.version = m.version;
@@ -121,7 +124,8 @@ bool Engine::give_up_pinned(Obj& o) {
     Message m = about(Type::pinned, o);
     m.request = c.request;
     m.op = c.op;
-    send(c.home, m);
+    m.answer = c.answer;
+    send(c.answer ? c.answer : c.home, m);
     end_command(o);
     return true;
 }
@@ -284,8 +288,10 @@ void Engine::run_invalidate(Obj& o) {
         drop_copy(o);
     }
     Message r = about(Type::invalidated, o);
+    r.request = c.request;
     r.keep = keep;
-    send(c.home, r);
+    r.answer = c.answer;
+    send(c.answer ? c.answer : c.home, r);
     end_command(o);
 }
 

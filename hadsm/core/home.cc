@@ -95,7 +95,7 @@ bool Engine::make_room(Entry& e) {
 }
 
 void Engine::begin_transaction(Entry& e) {
-    e.copy_failed = e.was_pinned = e.widened = e.mended = e.others = false;
+    e.copy_failed = e.was_pinned = e.widened = e.mended = e.others = e.answered = false;
     e.source = e.target = 0;
     e.acks = e.no_room = 0;
     e.rset = {};
@@ -191,6 +191,7 @@ void Engine::give(Entry& e, u8 mode, Payload payload) {
     m.payload = payload;
     m.initialised = initialised(e.key);
     m.keep = e.others;
+    m.count = e.answered ? e.acks : 0;
     m.lazy = e.current.ahead;
     e.phase = Phase::closing;
     send(e.current.node, m);

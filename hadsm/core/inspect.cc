@@ -148,8 +148,10 @@ u64 Engine::hash() const {
         x = mix(x, o->request ? 1 : 0);
         x = mix(x, static_cast<u64>(o->command.type) | o->command.quiet << 8 | o->command.keep << 9 |
                        static_cast<u64>(o->command.ahead) << 10 | static_cast<u64>(o->command.node) << 16 |
-                       static_cast<u64>(o->command.mode) << 32);
-        x = mix(x, o->granted.grant | o->granted.page << 1 | o->in_transit << 3 | static_cast<u64>(o->init_acks) << 8);
+                       static_cast<u64>(o->command.mode) << 32 | static_cast<u64>(o->command.answer) << 40);
+        x = mix(x, o->granted.grant | o->granted.page << 1 | o->in_transit << 3 | static_cast<u64>(o->init_acks) << 8 |
+                       static_cast<u64>(o->granted.answers) << 40 | static_cast<u64>(o->granted.wanted) << 44);
+        for (u32 i = 0; i < o->granted.pinned_count; i++) x = mix(x, o->granted.pinned[i]);
         for (const Waiter* w = o->waiters; w; w = w->next) x = mix(x, w->mode);
         for (u32 i = 0; i < o->rset.count; i++) x = mix(x, o->rset.node[i]);
         for (const Staged* s = o->staged; s; s = s->next) x = mix(x, mix(s->version.epoch, s->version.count));
@@ -158,7 +160,8 @@ u64 Engine::hash() const {
     for (const Entry* e = entries_.first(); e; e = entries_.after(e)) {
         u64 x = mix(hash_of(e->key), e->exclusive | e->repair << 1 | static_cast<u64>(e->phase) << 2 |
                                          static_cast<u64>(e->writer) << 8 | static_cast<u64>(e->acks) << 24 |
-                                         static_cast<u64>(e->hole) << 56 | static_cast<u64>(e->source) << 40);
+                                         static_cast<u64>(e->hole) << 56 | static_cast<u64>(e->source) << 40 |
+                                         static_cast<u64>(e->answered) << 60);
         x = mix(x, mix(e->version.epoch, e->version.count));
         x = mix(x, set(e->sharers, 1) ^ set(e->retained, 2) ^ set(e->stale, 3) ^ set(e->frozen, 4));
         x = mix(x, mix(static_cast<u64>(e->current.type),

@@ -222,12 +222,12 @@ void Engine::on_data(NodeId from, Message& m) {
         g.direct = m.dirty;
         o->asked = m.mode;
     }
-    if (g.grant) finish_grant(*o);
+    grant_complete(*o);
 }
 
 void Engine::on_grant(NodeId from, Message& m) {
     Obj* o = objects_.find(m.key);
-    if (!o || !o->asked || o->request != m.request || o->granted.grant) {
+    if (!o || !o->asked || o->request != m.request || o->granted.grant || m.count > answers_max) {
         impossible(from);
         return;
     }
@@ -239,8 +239,40 @@ void Engine::on_grant(NodeId from, Message& m) {
     g.have = m.payload == Payload::have;
     g.others = g.others || m.keep;
     if (m.payload == Payload::zeros) g.page = g.zeros = true;
+    g.wanted = static_cast<u8>(m.count);
     o->asked = m.mode;
-    if (g.have || g.page) finish_grant(*o);
+    grant_complete(*o);
+}
+
+/// A holder has given up its copy for this node's write, or cannot.
+void Engine::on_answer(NodeId from, const Message& m) {
+    Obj* o = objects_.find(m.key);
+    if (m.answer != cfg_.self || !o || !o->asked || o->request != m.request || o->granted.answers == answers_max) {
+        impossible(from);
+        return;
+    }
+    Granted& g = o->granted;
+    g.answers++;
+    if (m.type == Type::pinned && !KRG_DSM_MUTANT(PinnedCounts)) g.pinned[g.pinned_count++] = from;
+    grant_complete(*o);
+}
+
+/// When everything has come that belongs to the access: it is this node's. A holder whose page is pinned has sent none,
+/// and whoever did send one has answered behind it.
+void Engine::grant_complete(Obj& o) {
+    const Granted& g = o.granted;
+    if (!g.grant || (g.answers < g.wanted && !KRG_DSM_MUTANT(AnswersNotAwaited))) return;
+    if (!g.pinned_count) {
+        if (g.have || g.page) finish_grant(o);
+        return;
+    }
+    Message m = about(Type::pinned, o);
+    m.request = o.request;
+    m.list_count = g.pinned_count;
+    for (u32 i = 0; i < g.pinned_count; i++) m.list[i] = g.pinned[i];
+    if (g.page) free_handle(g.handle);
+    o.granted = {};  // the home refuses it now
+    send(home(o.key, o.policy), m);
 }
 
 /// Who must know has been told that the object is no longer zeros, or that something of its chunk may not be.

@@ -117,20 +117,22 @@ bool fields(A& a, M& m) {
     case Type::data:
     case Type::grant:
         object(a, m), a.u64s(m.request), a.u8s(m.mode), version(a, m), rset(a, m), a.choice(m.payload), a.flag(m.initialised),
-            a.flag(m.dirty), a.flag(m.keep);
+            a.flag(m.dirty), a.flag(m.keep), a.u32s(m.count);
         return true;
     case Type::close: object(a, m), a.u64s(m.request), version(a, m), a.flag(m.dirty); return true;
     case Type::fail:
     case Type::evict_done:
     case Type::retained: object(a, m), a.u64s(m.request), a.error(m.error); return true;
-    case Type::invalidate: object(a, m), a.u64s(m.request), a.u16s(m.node), version(a, m), a.flag(m.keep); return true;
-    case Type::invalidated: object(a, m), a.flag(m.keep); return true;
+    case Type::invalidate:
+        object(a, m), a.u64s(m.request), a.u16s(m.node), a.u16s(m.answer), version(a, m), a.flag(m.keep);
+        return true;
+    case Type::invalidated: object(a, m), a.u64s(m.request), a.u16s(m.answer), a.flag(m.keep); return true;
+    case Type::pinned: object(a, m), a.u64s(m.request), a.u16s(m.answer), nodes(a, m); return true;
     case Type::demoted: object(a, m), version(a, m); return true;
     case Type::get_range:
     case Type::skipped: object(a, m), a.u64s(m.request), a.u64s(m.bits[0]); return true;
     case Type::release: object(a, m), a.u64s(m.request), a.flag(m.keep); return true;
     case Type::released:
-    case Type::pinned:
     case Type::declined:
     case Type::init_done: object(a, m), a.u64s(m.request); return true;
     case Type::init: object(a, m), a.u64s(m.request), a.flag(m.keep); return true;

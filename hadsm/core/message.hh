@@ -7,12 +7,12 @@
 //	GET          requester -> home   wants mode of object; keep: whatever room backups have
 //	FORWARD      home -> holder      send the object to node (0: nobody, only write-protect it)
 //	DATA         holder -> requester the page; mode READ, or WRITE of a whole hand-over, or part of one (GRANT follows)
-//	GRANT        home -> requester   access, with what you have, zeros, or the DATA of another
+//	GRANT        home -> requester   access, with what you have, zeros, or the DATA of another; not before count holders have answered
 //	CLOSE        requester -> home   the transaction is over, this is the version
 //	FAIL         home -> requester   cannot be granted: error
-//	INVALIDATE   home -> holder      give up the copy, keep it as retained, or send it to node
-//	INVALIDATED  holder -> home
-//	PINNED       holder -> home      the page is in use for I/O and cannot leave
+//	INVALIDATE   home -> holder      give up the copy, keep it as retained, or send it to node; answer: whom to tell
+//	INVALIDATED  holder -> home, or (answer) requester of a write
+//	PINNED       the same: the page is in use for I/O and cannot leave; requester -> home: so said those in list
 //	DEMOTED      holder -> home      answer to a FORWARD to nobody
 //	RELEASE      home -> holder      the receiver has confirmed: drop the frozen copy, or keep it as retained
 //	RELEASED     back: nobody else sees what the receiver wrote before this
@@ -170,8 +170,9 @@ struct Message {
     krg_dsm_policy policy{};
     u64 request = 0;  ///< request id of the requester, batch id
     Version version{};
-    NodeId node = 0;  ///< third party: requester, target, writer of a batch
-    u8 mode = 0;      ///< enum krg_dsm_mode
+    NodeId node = 0;    ///< third party: requester, target, writer of a batch
+    NodeId answer = 0;  ///< of INVALIDATE: the requester, if it is told; of INVALIDATED and PINNED: it is
+    u8 mode = 0;        ///< enum krg_dsm_mode
     Payload payload = Payload::have;
     Fate fate = Fate::none;
     Room room = Room::enough;

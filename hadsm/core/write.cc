@@ -74,19 +74,41 @@ void Engine::write_transaction(Entry& e) {
         return;
     }
     e.phase = Phase::invalidating;
-    invalidate_others(e, q, e.source);
-    if (!e.acks || KRG_DSM_MUTANT(GrantBeforeAcks)) grant_write(e);
+    e.answered = answers_directly(e);
+    invalidate_others(e);
+    if (!e.acks || e.answered || KRG_DSM_MUTANT(GrantBeforeAcks)) grant_write(e);
 }
 
-void Engine::invalidate_others(Entry& e, NodeId writer, NodeId source) {
+/// Has the holder at place @i of @set to do anything before the requester writes? Who retains the version goes on doing so.
+bool Engine::must_invalidate(const Entry& e, const IdSet& set, u32 i) const {
+    const NodeId n = set.at(i);
+    if (n == e.current.node) return false;
+    if (&set == &e.retained && e.rset.has(n) && !e.version.zero() && n != e.source) return false;
+    return !(KRG_DSM_MUTANT(SkipInvalidation) && &set == &e.sharers && n != e.source && i + 1 == set.count());
+}
+
+/// The holders tell the requester themselves that their copies are gone: one message less in the row. Not if all of them
+/// are this node, which has to say GRANT anyway, nor if there are old copies, which only this node knows.
+bool Engine::answers_directly(const Entry& e) const {
+    if (e.current.node == cfg_.self || !e.stale.empty() || KRG_DSM_MUTANT(GrantBeforeAcks)) return false;
+    u32 answers = 0;
+    bool others = false;
+    for (const IdSet* set : {&e.sharers, &e.retained})
+        for (u32 i = 0; i < set->count(); i++)
+            if (must_invalidate(e, *set, i)) {
+                answers++;
+                others = others || set->at(i) != cfg_.self;
+            }
+    return others && answers <= answers_max;
+}
+
+void Engine::invalidate_others(Entry& e) {
     for (const IdSet* set : {&e.sharers, &e.retained, &e.stale})
         for (u32 i = 0; i < set->count(); i++) {
+            if (!must_invalidate(e, *set, i)) continue;
             const NodeId n = set->at(i);
-            if (n == writer) continue;
             const bool keep = set != &e.stale && e.rset.has(n) && !e.version.zero();
-            if (set == &e.retained && keep && n != source) continue;
-            if (KRG_DSM_MUTANT(SkipInvalidation) && set == &e.sharers && n != source && i + 1 == set->count()) continue;
-            invalidate_one(e, n, keep, n == source ? writer : static_cast<NodeId>(0));
+            invalidate_one(e, n, keep, n == e.source ? e.current.node : static_cast<NodeId>(0));
         }
 }
 
@@ -94,6 +116,7 @@ void Engine::invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to) {
     Message m = about(Type::invalidate, e);
     m.request = e.current.request;
     m.node = data_to;
+    m.answer = e.answered ? e.current.node : static_cast<NodeId>(0);
     m.version = e.version;
     m.keep = keep;
     e.acks++;
@@ -104,13 +127,17 @@ void Engine::invalidate_one(Entry& e, NodeId node, bool keep, NodeId data_to) {
 void Engine::on_invalidated(NodeId from, const Message& m) {
     Entry* e = in_phase(from, m, Phase::invalidating);
     if (!e || !e->acks) return;
-    e->sharers.remove(from);
     e->stale.remove(from);
-    if (m.keep)
-        e->retained.add(from);
-    else
-        e->retained.remove(from);
+    invalidated(*e, from, m.keep);
     if (--e->acks == 0) invalidations_over(*e);
+}
+
+void Engine::invalidated(Entry& e, NodeId node, bool keep) {
+    e.sharers.remove(node);
+    if (keep)
+        e.retained.add(node);
+    else
+        e.retained.remove(node);
 }
 
 /// Everybody has answered.
@@ -143,6 +170,10 @@ void Engine::on_pinned(NodeId from, const Message& m) {
         refuse(*e, Errno::busy);
         return;
     }
+    if (e && e->phase == Phase::closing && e->answered && e->current.node == from && e->current.request == m.request) {
+        on_requester_pinned(*e, m);
+        return;
+    }
     if (!e || e->phase != Phase::invalidating || !e->acks) {
         impossible(from);
         return;
@@ -151,10 +182,26 @@ void Engine::on_pinned(NodeId from, const Message& m) {
     if (--e->acks == 0) invalidations_over(*e);
 }
 
+/// All holders have answered the requester of a write: those in the list could not let go, the others have done as told.
+void Engine::on_requester_pinned(Entry& e, const Message& m) {
+    NodeId done[answers_max];
+    u32 count = 0;
+    for (const IdSet* set : {&e.sharers, &e.retained})
+        for (u32 i = 0; i < set->count() && count < answers_max; i++) {
+            bool pinned = !must_invalidate(e, *set, i);
+            for (u32 k = 0; k < m.list_count; k++) pinned = pinned || m.list[k] == set->at(i);
+            if (!pinned) done[count++] = set->at(i);
+        }
+    for (u32 i = 0; i < count; i++) invalidated(e, done[i], e.rset.has(done[i]) && !e.version.zero());
+    e.was_pinned = true;
+    invalidations_over(e);
+}
+
 void Engine::grant_write(Entry& e) {
     const NodeId q = e.current.node;
     const bool holds = e.sharers.has(q) || e.retained.has(q);
     give(e, KRG_DSM_WRITE, holds ? Payload::have : e.version.zero() ? Payload::zeros : Payload::follows);
+    e.acks = 0;
 }
 
 /// One more copy of a shared object, at @target; @if_room: which may refuse it.
