@@ -773,7 +773,7 @@ private:
     u32 transit_ = 0;  // objects in_transit
     bool batch_wanted_ = false;
     bool batch_waited_ = false;  // ... by another node
-    static constexpr u32 commit_haste_max = 6;
+    static constexpr u32 commit_haste_max = 5;
     u32 commit_haste_ = 0;   // commit_us is halved so often
     bool widening_ = false;  // some dirty object may have fewer backups than there could be
     Us batch_retry_at_ = 0, commit_at_ = never;
