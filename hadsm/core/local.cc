@@ -261,7 +261,7 @@ void Engine::on_answer(NodeId from, const Message& m) {
 /// and whoever did send one has answered behind it.
 void Engine::grant_complete(Obj& o) {
     const Granted& g = o.granted;
-    if (!g.grant || (g.answers < g.wanted && !KRG_DSM_MUTANT(AnswersNotAwaited))) return;
+    if (!g.grant || (g.answers < g.wanted && !KRG_DSM_MUTANT(WrittenBeforeAnswers))) return;
     if (!g.pinned_count) {
         if (g.have || g.page) finish_grant(o);
         return;

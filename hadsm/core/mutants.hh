@@ -6,7 +6,7 @@
 #define KRG_DSM_MUTANT_LIST(X)                                                                                                 \
     X(SkipInvalidation, "a write grant leaves one sharer's copy in place")                                                     \
     X(GrantBeforeAcks, "a write is granted before the sharers have answered")                                                  \
-    X(AnswersNotAwaited, "a requester writes before all holders that are to answer it have")                                   \
+    X(WrittenBeforeAnswers, "a requester writes before all holders that are to answer it have")                                \
     X(PinnedCounts, "a holder that cannot let go of its page counts as one that has")                                          \
     X(DropRetained, "an invalidated sharer that should keep the committed version drops it")                                   \
     X(ForgetBackups, "a batch is sent to its first backup only")                                                               \
