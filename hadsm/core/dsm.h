@@ -136,7 +136,8 @@ enum krg_dsm_flags {
 enum krg_dsm_event_type {
 	/*
 	 * A view was installed, not serving yet: epoch, member[count] by ascending id.
-	 * Work of the old epoch stops; PREPARED is among the actions of this step.
+	 * Work of the old epoch stops; PREPARED is among the actions of this step. If it is not there
+	 * was no memory for the list: say it again, since all others wait for this node.
 	 */
 	KRG_DSM_EV_PREPARE = 1,
 	KRG_DSM_EV_COMMIT,	/* serve in the view of the last PREPARE; epoch */
