@@ -39,7 +39,7 @@ std::string built(const std::string& path, const std::function<std::string(const
         const Plan plan(path);
         auto* seen = static_cast<Seen*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
         Stages stages({});
-        Tree tree(plan, stages, [&](const Task& task) {
+        Tree tree(plan, stages, true, [&](const Task& task) {
             size_t place = 0;
             while (&plan.tasks()[place] != &task) place++;
             seen[place] = {getpid(), getppid(), getsid(0), getpgid(0)};
@@ -101,7 +101,7 @@ TEST_F(TreeTest, WhoFailsTakesAllAlong) {
     EXPECT_THAT(in_child([&] {
                     const Plan plan(path);
                     Stages stages({});
-                    Tree tree(plan, stages, [&](const Task& task) {
+                    Tree tree(plan, stages, true, [&](const Task& task) {
                         if (task.pid == child) throw Error(Exit::failed, "no room on the disk");
                         stages.reach(Stage::made);
                     });

@@ -201,7 +201,7 @@ Restored restore(const Plan& plan, const Options& options) {
     for (const auto& [memory, fd] : files.memories()) session.give(memory, fd);
     keep_clocks_from_going_back(plan);
     Stages stages(vdso_places(plan));
-    Tree tree(plan, stages, [&](const Task& task) { become(files, task, stages, session.fd()); });
+    Tree tree(plan, stages, options.foreground, [&](const Task& task) { become(files, task, stages, session.fd()); });
     try {
         tree.build();
         files.close_all();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstring>
 #include <ctime>
 #include <new>
@@ -36,7 +37,9 @@ void copy(char* to, size_t room, const std::string& text) {
 }  // namespace
 
 Stages::Stages(const std::vector<Range>& away)
-    : shared_(new (map_away_from(away, sizeof(Shared), MAP_SHARED | MAP_ANONYMOUS)) Shared{}) {}
+    : shared_(new (map_away_from(away, sizeof(Shared), MAP_SHARED | MAP_ANONYMOUS)) Shared{}) {
+    shared_->restorer = getpid();
+}
 
 Stages::~Stages() { munmap(shared_, sizeof(Shared)); }
 
@@ -45,7 +48,7 @@ void Stages::reach(Stage stage) {
     shared_->arrived[number]++;
     futex_wake(shared_->arrived[number]);
     for (std::uint32_t now; (now = shared_->stage) < number;) {
-        if (shared_->failed) _exit(1);
+        if (shared_->failed || (kill(shared_->restorer, 0) != 0 && errno == ESRCH)) _exit(1);
         futex_wait(shared_->stage, now);
     }
 }

@@ -32,7 +32,7 @@ struct Shared {
     std::atomic<std::uint32_t> stage;
     std::atomic<std::uint32_t> arrived[static_cast<size_t>(Stage::stages)];
     std::atomic<std::uint32_t> failed;  // 0, 1 being written, 2 there
-    std::int32_t exit;
+    std::int32_t exit, restorer;
     char what[1024], action[256];
     LastFailure last;
 };

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -34,6 +35,11 @@ bool exists(pid_t id) {
     if (kill(id, 0) == 0 || errno != ESRCH) return true;   // a process
     if (kill(-id, 0) == 0 || errno != ESRCH) return true;  // a group
     return access(fmt::format("/proc/{}/stat", id).c_str(), F_OK) == 0;
+}
+
+bool has_ended(int handle, int timeout_ms) {
+    pollfd entry{handle, POLLIN, 0};
+    return poll(&entry, 1, timeout_ms) > 0;
 }
 
 }  // namespace
@@ -71,10 +77,11 @@ std::vector<std::string> impossible_sessions(const Plan& plan) {
     return lines;
 }
 
-Tree::Tree(const Plan& plan, Stages& stages, std::function<void(const Task&)> become)
+Tree::Tree(const Plan& plan, Stages& stages, bool stays, std::function<void(const Task&)> become)
     : plan_(plan),
       stages_(stages),
       become_(std::move(become)),
+      stays_(stays),
       restorer_(getpid()) {
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
@@ -94,7 +101,7 @@ pid_t Tree::make(pid_t pid, int exit_signal, const std::function<void()>& body, 
     if (made < 0) fail(fmt::format("cannot make process {}", pid));
     if (made > 0) return static_cast<pid_t>(made);
     if (!orphan) prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent && getppid() != restorer_) _exit(1);
+    if (!orphan && getppid() != parent) _exit(1);
     try {
         body();
     } catch (const Error& error) {
@@ -220,6 +227,28 @@ void Tree::live(const Task& task) {
     become_(task);
 }
 
+/** Has it asked for a signal when its parent dies? The end of the restorer is not what it meant. */
+bool Tree::minds_its_parent(const Task& task) const {
+    return !stays_ && std::any_of(task.threads.begin(), task.threads.end(),
+                                  [](const Record* thread) { return thread->number(KRG_GHOST_THREAD_PDEATH_SIGNAL) != 0; });
+}
+
+/** Its parent is from the beginning who will be it when the restorer is gone. */
+void Tree::make_adopted(const Task& root) {
+    prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+    const pid_t between = make(0, SIGCHLD, [&] {
+        make(
+            root.pid, SIGCHLD, [&] { live(root); }, true);
+    });
+    int status = 0;
+    const bool made = waitpid(between, &status, 0) == between && status == 0;
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    stages_.check();
+    const int handle = made ? static_cast<int>(syscall(SYS_pidfd_open, root.pid, 0)) : -1;
+    if (handle < 0) fail(fmt::format("cannot make process {}", root.pid));
+    adopted_.push_back(handle);
+}
+
 /** A session whose leader is dead. */
 void Tree::in_dead_session(pid_t sid, const std::vector<const Task*>& members) {
     children_.push_back(make(sid, SIGCHLD, [&] {
@@ -244,7 +273,10 @@ void Tree::build() {
         held += static_cast<u32>(dead_leaders(task).size());
     }
     for (const Task* root : plan_.roots()) {
-        if (root->sid == 0 || root->sid == root->pid)
+        const bool by_us = root->sid == 0 || root->sid == root->pid;
+        if (by_us && minds_its_parent(*root))
+            make_adopted(*root);
+        else if (by_us)
             children_.push_back(make(root->pid, SIGCHLD, [&] { live(*root); }));
         else if (!leads(root->sid))
             dead_sessions[root->sid].push_back(root);
@@ -269,12 +301,23 @@ void Tree::watch() {
                                                   info.si_code == CLD_EXITED ? "with status" : "by signal", info.si_status));
         info.si_pid = 0;
     }
+    for (const int handle : adopted_)
+        if (has_ended(handle, 0)) {
+            stages_.check();
+            throw Error(Exit::failed, "a process ended while it was being made");
+        }
 }
 
 void Tree::destroy() {
     // Whoever dies takes his children along (PR_SET_PDEATHSIG); those that joined are killed by the kernel's session. Whatever
     // lost its parent is ours then, and gone with the next round.
     const std::set<pid_t> needed = needed_ids(plan_);
+    for (const int handle : adopted_) {
+        syscall(SYS_pidfd_send_signal, handle, SIGKILL, nullptr, 0);
+        has_ended(handle, -1);
+        close(handle);
+    }
+    adopted_.clear();
     for (;;) {
         std::vector<pid_t> left;
         std::ifstream children(fmt::format("/proc/self/task/{}/children", restorer_));

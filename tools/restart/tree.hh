@@ -22,8 +22,11 @@ namespace krg::restart {
 
 class Tree {
 public:
-    /** @become: what each process does when all exist and are in their groups; it does not return but by an exception. */
-    Tree(const Plan& plan, Stages& stages, std::function<void(const Task&)> become);
+    /**
+     * @become: what each process does when all exist and are in their groups; it does not return but by an exception.
+     * @stays: the restorer goes on to be the parent of the image's first processes.
+     */
+    Tree(const Plan& plan, Stages& stages, bool stays, std::function<void(const Task&)> become);
     ~Tree();
     Tree(const Tree&) = delete;
     Tree& operator=(const Tree&) = delete;
@@ -43,6 +46,8 @@ private:
     void born_in(const Task& parent, bool before);
     void add_zombie(const Record& zombie);
     void add_orphans(const Task& leader);
+    [[nodiscard]] bool minds_its_parent(const Task& task) const;
+    void make_adopted(const Task& root);
     void in_dead_session(pid_t sid, const std::vector<const Task*>& members);
     void join_group(pid_t pid, pid_t pgid);
     [[nodiscard]] bool leads(pid_t pid) const;
@@ -52,7 +57,9 @@ private:
     const Plan& plan_;
     Stages& stages_;
     std::function<void(const Task&)> become_;
+    bool stays_;
     std::vector<pid_t> children_;  // the restorer's
+    std::vector<int> adopted_;     // pidfds of those that have another parent
     pid_t restorer_;
     bool released_ = false;
 };

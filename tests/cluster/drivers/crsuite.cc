@@ -37,6 +37,8 @@ struct Result {
 
 const std::string base = "/shared/crsuite";
 
+std::string judge_of(const Options& options) { return options.top + "/build/host/bin/krg-cr-judge"; }
+
 bool is_program(const fs::directory_entry& entry) {
     const std::string name = entry.path().filename();
     return entry.is_regular_file() && access(entry.path().c_str(), X_OK) == 0 && name[0] != '.' &&
@@ -78,7 +80,7 @@ public:
           host_base_(host_shared + "/crsuite") {
         copy_folder(fs::canonical(options.programs), fs::canonical(options.programs), host_base_ + "/programs");
         fs::create_directories(host_base_ + "/scratch");
-        judge_ = options.top + "/build/host/bin/krg-cr-judge";
+        judge_ = judge_of(options);
     }
 
     std::vector<Result> run(const std::vector<std::string>& names) {
@@ -140,7 +142,7 @@ private:
         std::vector<std::string> words{"start", "--work", work, "--token", token, "--limit", limit};
         for (const std::string& word : words_for(result.program, work)) words.push_back(word);
         const ProcessResult started = judge(1, words);
-        Place place{1, 0, work};
+        Place place{1, 0, work, token};
         if (started.out.rfind("pid ", 0) != 0) {
             result.reason = started.out.rfind("fail: ", 0) == 0 ? first_line(started.out.substr(6)) : started.evidence();
         } else {
@@ -163,7 +165,8 @@ private:
     static void verdict(const ProcessResult& ended, bool refused, Result& result) {
         if (ended.done()) {
             result.result = refused ? "refused" : "pass";
-            if (ended.out.rfind("remark ", 0) == 0) result.reason += first_line(ended.out.substr(7));
+            if (ended.out.rfind("remark ", 0) == 0)
+                result.reason += (result.reason.empty() ? "" : "; ") + first_line(ended.out.substr(7));
             return;
         }
         const size_t at = ended.out.find("fail: ");
@@ -205,7 +208,7 @@ int report(const Options& options, const std::vector<Result>& results) {
 }
 
 // Logs of what failed outlive the cluster.
-void keep(const std::string& shared, const std::vector<Result>& results) {
+void keep(const Cluster& cluster, const std::string& shared, const std::vector<Result>& results) {
     const fs::path kept = fs::temp_directory_path() / fmt::format("crsuite.{}", getpid());
     for (const Result& result : results) {
         if (result.result != "fail") continue;
@@ -216,7 +219,10 @@ void keep(const std::string& shared, const std::vector<Result>& results) {
             fs::copy_file(from, kept / result.program / file, error);
         }
     }
-    if (fs::exists(kept)) fmt::print("# what the failed ones wrote: {}\n", kept.string());
+    if (!fs::exists(kept)) return;
+    for (int node = 1; node <= cluster.options().nodes; ++node)
+        std::ofstream(kept / fmt::format("node-{}.log", node)) << cluster.log(node);
+    fmt::print("# what the failed ones and the nodes wrote: {}\n", kept.string());
 }
 
 int run(const Options& options) {
@@ -225,7 +231,7 @@ int run(const Options& options) {
         fmt::print(stderr, "crsuite: no executable in {} matches '{}'\n", options.programs, options.only);
         return 2;
     }
-    const std::unique_ptr<Operation> operation = make_operation(options.mode, options.nodes);
+    const std::unique_ptr<Operation> operation = make_operation(options.mode, options.nodes, judge_of(options));
     ClusterOptions wanted;
     wanted.top = options.top;
     wanted.name = fmt::format("crsuite-{}", getpid());
@@ -237,6 +243,7 @@ int run(const Options& options) {
     catch_interrupts();
     Cluster cluster(wanted);
     cluster.up();
+    operation->prepare(cluster);
     if (const std::string missing = missing_tools(cluster, *operation); !missing.empty()) {
         fmt::print(stderr, "crsuite: mode {} cannot run, nothing was started: a tool is missing on the nodes\n{}", options.mode,
                    missing);
@@ -246,7 +253,7 @@ int run(const Options& options) {
     fmt::print("# {} programs, mode {}, {} nodes of {}\n", names.size(), options.mode, wanted.nodes, options.kernel);
     Suite suite(options, cluster, *operation, shared);
     const std::vector<Result> results = suite.run(names);
-    keep(shared, results);
+    keep(cluster, shared, results);
     cluster.down();
     return report(options, results);
 }

@@ -74,36 +74,67 @@ private:
     std::vector<int> hops_;
 };
 
+// When the kernel made the process, in ticks since the node started; -1: there is none.
+long start_on(const Cluster& cluster, int node, long pid) {
+    const ProcessResult result =
+        cluster.shell(node,
+                      fmt::format("[ ! -r /proc/{0}/stat ] && echo -1 || sed 's/.*) //' /proc/{0}/stat | cut -d' ' -f20", pid));
+    if (!result.done()) throw ClusterError(result.evidence());
+    return std::stol(result.out);
+}
+
 // Saves it, ends it, proves that it is gone, and restarts it on a node.
 class CheckpointRestart : public Operation {
 public:
-    explicit CheckpointRestart(int target) : target_(target) {}
-    std::vector<std::string> tools() const override { return {"checkpoint", "restart", "/proc/kerrighed"}; }
+    explicit CheckpointRestart(int target, std::string judge) : target_(target), judge_(std::move(judge)) {}
+    std::vector<std::string> tools() const override { return {"checkpoint", "restart", "/dev/kerrighed"}; }
     int nodes_needed() const override { return target_; }
+
+    void prepare(const Cluster& cluster) const override {
+        for (int node = 1; node <= cluster.options().nodes; ++node) {
+            const ProcessResult result =
+                cluster.shell(node, fmt::format("[ -e /dev/kerrighed ] || insmod {}/build/$(uname -r)/krg_proc.ko",
+                                                cluster.options().top));
+            if (!result.done()) throw ClusterError(fmt::format("node {}: krg_proc: {}", node, result.evidence()));
+        }
+    }
+
     OperationResult perform(const Cluster& cluster, const Place& place) const override {
         const std::string image = place.work + "/image", pid = std::to_string(place.pid);
-        OperationResult now = after(cluster.exec(place.node, {"checkpoint", "--kill", pid, image}, operation_limit_s),
+        const long before = start_on(cluster, place.node, place.pid);
+        OperationResult now = after(cluster.exec(place.node, {"checkpoint", "--kill", "--tree", pid, "-o", image}, operation_limit_s),
                                     "checkpoint", place);
         if (now.kind != Kind::done) return now;
-        if (memory_on(cluster, place.node, place.pid) > 0)
-            return failed(fmt::format("after checkpoint --kill, node {} still has pid {}", place.node, pid), place);
-        now = after(cluster.exec(target_, {"restart", image}, operation_limit_s), "restart", place);
-        if (now.kind != Kind::done) return now;
+        const ProcessResult size = cluster.shell(place.node, fmt::format("stat -c %s {}", image));
+        if (!size.done()) return failed("checkpoint: no image: " + size.evidence(), place);
+        // Nothing of the program may be left, not even its entry in the process table.
+        (void)cluster.exec(place.node, {judge_, "clean", "--token", place.token}, operation_limit_s);
+        if (const long left = start_on(cluster, place.node, place.pid); left >= 0)
+            return failed(fmt::format("after it was killed, node {} still has pid {}", place.node, pid), place);
+        const ProcessResult restarted = cluster.exec(target_, {"restart", image}, operation_limit_s);
+        // It cannot go on where it was any more, whatever the reason: that is a failure.
+        if (!restarted.done()) return failed("restart: " + restarted.evidence(), place);
         if (std::string why = not_moved(cluster, place.pid, place.node, target_); !why.empty()) return failed(why, place);
+        const long made = start_on(cluster, target_, place.pid);
+        if (target_ == place.node && made <= before)
+            return failed(fmt::format("pid {} was not made again: it is of tick {} still", pid, before), place);
         now.place.node = target_;
+        now.reason = fmt::format("image of {} bytes; node {} tick {} ended, node {} tick {} began", std::stoll(size.out),
+                                 place.node, before, target_, made);
         return now;
     }
 
 private:
     int target_;
+    std::string judge_;
 };
 
 }  // namespace
 
-std::unique_ptr<Operation> make_operation(const std::string& mode, int nodes) {
+std::unique_ptr<Operation> make_operation(const std::string& mode, int nodes, const std::string& judge) {
     if (mode == "none") return std::make_unique<None>();
-    if (mode == "checkpoint") return std::make_unique<CheckpointRestart>(1);
-    if (mode == "restart-elsewhere") return std::make_unique<CheckpointRestart>(2);
+    if (mode == "checkpoint") return std::make_unique<CheckpointRestart>(1, judge);
+    if (mode == "restart-elsewhere") return std::make_unique<CheckpointRestart>(2, judge);
     if (mode == "migrate") return std::make_unique<Migrate>(2, std::vector<int>{2});
     if (mode == "roundtrip") return std::make_unique<Migrate>(2, std::vector<int>{2, 1});
     if (mode != "ring") return nullptr;

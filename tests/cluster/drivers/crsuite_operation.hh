@@ -16,13 +16,14 @@ namespace krg::cluster_test {
 struct Place {
     int node = 1;
     long pid = 0;
-    std::string work;  ///< its folder under /shared
+    std::string work;   ///< its folder under /shared
+    std::string token;  ///< what its processes are known by
 };
 
 struct OperationResult {
     enum class Kind { done, refused, failed } kind = Kind::done;
-    std::string reason;
-    Place place;  ///< where to find it again
+    std::string reason;  ///< also of what was done: the proof that it was
+    Place place;         ///< where to find it again
 };
 
 class Operation {
@@ -31,12 +32,14 @@ public:
     /// What a node has to have for it: programs looked for in every guest's PATH, and files.
     [[nodiscard]] virtual std::vector<std::string> tools() const = 0;
     [[nodiscard]] virtual int nodes_needed() const = 0;
+    /// Once, before any program is started: loads what the nodes need. Throws ClusterError.
+    virtual void prepare(const Cluster& /*cluster*/) const {}
     /// Does it, and proves that it was really done. Called from several threads for several programs.
     [[nodiscard]] virtual OperationResult perform(const Cluster& cluster, const Place& place) const = 0;
 };
 
-/// Null for a name that is no mode.
-[[nodiscard]] std::unique_ptr<Operation> make_operation(const std::string& mode, int nodes);
+/// Null for a name that is no mode. @judge: the program that ends what belongs to a program of the suite.
+[[nodiscard]] std::unique_ptr<Operation> make_operation(const std::string& mode, int nodes, const std::string& judge);
 
 /// What is missing on the nodes for this operation, a line for each; empty: nothing.
 [[nodiscard]] std::string missing_tools(const Cluster& cluster, const Operation& operation);
