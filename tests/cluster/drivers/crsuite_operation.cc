@@ -102,7 +102,8 @@ public:
     OperationResult perform(const Cluster& cluster, const Place& place) const override {
         const std::string image = place.work + "/image", pid = std::to_string(place.pid);
         const long before = start_on(cluster, place.node, place.pid);
-        OperationResult now = after(cluster.exec(place.node, {"checkpoint", "--kill", "--tree", pid, "-o", image}, operation_limit_s),
+        OperationResult now = after(cluster.exec(place.node, {"checkpoint", "--kill", "--tree", pid, "-o", image},
+                                                 operation_limit_s),
                                     "checkpoint", place);
         if (now.kind != Kind::done) return now;
         const ProcessResult size = cluster.shell(place.node, fmt::format("stat -c %s {}", image));
