@@ -74,8 +74,9 @@ private:
         if (static_cast<u64>(st.st_size) != file.number(KRG_GHOST_FILE_REGULAR_SIZE))
             add(Kind::changed,
                 fmt::format("{}: has {} bytes, had {}", name_of(file), st.st_size, file.number(KRG_GHOST_FILE_REGULAR_SIZE)));
-        else if (file.number(KRG_GHOST_FILE_REGULAR_MTIME) &&
-                 mtime != static_cast<s64>(file.number(KRG_GHOST_FILE_REGULAR_MTIME)))
+        // What a node has cached of a time may not be the file server's: only one later than the checkpoint says something.
+        else if (mtime != static_cast<s64>(file.number(KRG_GHOST_FILE_REGULAR_MTIME)) &&
+                 mtime > static_cast<s64>(plan_.image().number(KRG_GHOST_IMAGE_TIME)))
             add(Kind::changed, name_of(file) + ": was changed since");
     }
 
