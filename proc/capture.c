@@ -177,8 +177,10 @@ void krg_capture_release(struct krg_proc_file *file)
 static int capture_set(struct krg_frozen *set, struct krg_proc_capture *arg, const char *description, struct krg_text *text)
 {
 	struct krg_file_sink *sink;
-	int err = krg_check(set, true, text);
+	int err = krg_frozen_settle(set, text);
 
+	if (!err)
+		err = krg_check(set, true, text);
 	if (err)
 		return err;
 	sink = kvzalloc(sizeof(*sink), GFP_KERNEL_ACCOUNT);

@@ -90,7 +90,7 @@ void krg_interrupted_resolve(struct krg_thread *thread, struct krg_interrupted *
 	bool handled, again;
 
 	memset(to, 0, sizeof(*to));
-	to->regs = thread->regs;
+	to->regs = thread->registers.general;
 	spin_lock_irq(&task->sighand->siglock);
 	action = next_handler(task);
 	handled = action;
@@ -220,8 +220,8 @@ u64 krg_xfeatures(const struct krg_thread *thread)
 {
 	u64 present = 0;
 
-	if (thread->xstate_size >= KRG_XSAVE_LEGACY + KRG_XSAVE_HEADER)
-		memcpy(&present, thread->xstate + KRG_XSAVE_LEGACY, sizeof(present));
+	if (thread->registers.xstate_size >= KRG_XSAVE_LEGACY + KRG_XSAVE_HEADER)
+		memcpy(&present, thread->registers.xstate + KRG_XSAVE_LEGACY, sizeof(present));
 	return present | XFEATURE_MASK_FPSSE;
 }
 
@@ -248,24 +248,24 @@ static void capture_extended(struct krg_capture *c, const struct krg_thread *thr
 	u64 present = 0;
 	unsigned int i;
 
-	if (thread->xstate_size < KRG_XSAVE_LEGACY) {
+	if (thread->registers.xstate_size < KRG_XSAVE_LEGACY) {
 		krg_capture_fail(c, -EIO, "registers: no extended state of thread %d", task_pid_vnr(thread->task));
 		return;
 	}
-	capture_legacy(c, thread->xstate, id);
-	if (thread->xstate_size >= KRG_XSAVE_LEGACY + KRG_XSAVE_HEADER)
-		memcpy(&present, thread->xstate + KRG_XSAVE_LEGACY, sizeof(present));
+	capture_legacy(c, thread->registers.xstate, id);
+	if (thread->registers.xstate_size >= KRG_XSAVE_LEGACY + KRG_XSAVE_HEADER)
+		memcpy(&present, thread->registers.xstate + KRG_XSAVE_LEGACY, sizeof(present));
 	for (i = XFEATURE_YMM; i < 63; i++) {
 		u32 size, offset, ignored;
 
 		if (!(present >> i & 1))
 			continue;
 		cpuid_count(13, i, &size, &offset, &ignored, &ignored);
-		if (!size || offset + size > thread->xstate_size) {
+		if (!size || offset + size > thread->registers.xstate_size) {
 			krg_capture_fail(c, -EIO, "registers: component %u is not where the processor says", i);
 			return;
 		}
-		capture_component(c, id, i, thread->xstate + offset, size);
+		capture_component(c, id, i, thread->registers.xstate + offset, size);
 	}
 }
 

@@ -356,6 +356,66 @@ static void capture_process(struct krg_capture *c, struct krg_process *process, 
 	krg_capture_timers(c, leader, id);
 }
 
+/* ---- zombies ---- */
+
+/* The next child of the set that has ended and was not waited for, with a reference; its parent's id. */
+static struct task_struct *next_zombie(struct krg_capture *c, u64 *parent)
+{
+	struct krg_process *process;
+	struct task_struct *task, *found = NULL;
+
+	rcu_read_lock();
+	for_each_process(task) {
+		if (task->exit_state != EXIT_ZOMBIE || !thread_group_empty(task) || krg_capture_id(c, task))
+			continue;
+		krg_for_each_process(c->set, process)
+			if (same_thread_group(process->leader, rcu_dereference(task->real_parent)))
+				*parent = krg_capture_id(c, process);
+		if (!*parent)
+			continue;
+		found = get_task_struct(task);
+		break;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+static void capture_zombie(struct krg_capture *c, struct task_struct *task, u64 parent)
+{
+	struct signal_struct *signal = task->signal;
+	const struct cred *cred = get_task_cred(task);
+	u64 group = capture_group(c, task), id;
+	char comm[TASK_COMM_LEN];
+
+	id = krg_capture_begin(c, KRG_GHOST_ZOMBIE);
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_PID, task_tgid_vnr(task));
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_PARENT, parent);
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_GROUP, group);
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_EXIT_CODE,
+			(signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : task->exit_code) & 0xffff);
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_EXIT_SIGNAL, max(task->exit_signal, 0));
+	krg_capture_put_text(c, KRG_GHOST_ZOMBIE_COMM, get_task_comm(comm, task));
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_UID, from_kuid_munged(cred->user_ns, cred->uid));
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_UTIME, child_time(signal->utime, task->utime));
+	krg_capture_put(c, KRG_GHOST_ZOMBIE_STIME, child_time(signal->stime, task->stime));
+	krg_capture_end(c);
+	krg_capture_set_id(c, task, id);
+	put_cred(cred);
+}
+
+/* Its parent is held, so nobody waits for it meanwhile. */
+static void capture_zombies(struct krg_capture *c)
+{
+	struct task_struct *task;
+	u64 parent = 0;
+
+	while (!c->error && (task = next_zombie(c, &parent))) {
+		capture_zombie(c, task, parent);
+		put_task_struct(task);
+		parent = 0;
+	}
+}
+
 void krg_capture_image(struct krg_capture *c, const char *description, u32 length)
 {
 	struct krg_process *process;
@@ -376,4 +436,5 @@ void krg_capture_image(struct krg_capture *c, const char *description, u32 lengt
 	krg_for_each_process(c->set, process)
 		if (!c->error)
 			capture_process(c, process, time);
+	capture_zombies(c);
 }

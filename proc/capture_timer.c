@@ -3,10 +3,13 @@
  * Timers and limits in the image: interval timers, POSIX timers, resource limits.
  */
 #include <linux/hrtimer.h>
+#include <linux/pid.h>
 #include <linux/posix-timers.h>
 #include <linux/sched/cputime.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/time.h>
 
 #include <kerrighed/compat.h>
@@ -57,6 +60,102 @@ static void capture_cpu(struct krg_capture *c, struct task_struct *leader, u64 t
 		capture_itimer(c, task, which, expires - now, interval);
 }
 
+/* ---- POSIX timers ---- */
+
+enum { TIMER_RUNS = 1 };
+
+struct timer_copy {
+	int id, clock, notify, signal;
+	u64 value, interval, left, overrun;
+	pid_t tid;
+	bool runs;
+};
+
+/*
+ * One that has ended, and whose signal is not taken yet, is not in the kernel's queue: it is set again, to its next
+ * period, when the signal is.
+ */
+static u64 timer_left(struct k_itimer *timer, bool *runs)
+{
+	struct hrtimer *hr = &timer->it.real.timer;
+	s64 left = ktime_to_ns(hrtimer_expires_remaining(hr)), interval = ktime_to_ns(timer->it_interval), late;
+
+	*runs = hrtimer_active(hr);
+	if (*runs || !interval)
+		return max_t(s64, left, *runs);
+	*runs = true;
+	if (left > 0)
+		return left;
+	div64_u64_rem(-left, interval, (u64 *)&late);
+	return interval - late;
+}
+
+static void timer_copy(struct timer_copy *to, struct k_itimer *timer)
+{
+	to->id = timer->it_id;
+	to->clock = timer->it_clock;
+	to->notify = timer->it_sigev_notify;
+	to->signal = timer->it_sigev_notify == SIGEV_NONE ? 0 : timer->sigq->info.si_signo;
+	to->value = (unsigned long)timer->sigq->info.si_value.sival_ptr;
+	to->tid = timer->it_sigev_notify & SIGEV_THREAD_ID ? pid_vnr(timer->it_pid) : 0;
+	to->interval = ktime_to_ns(timer->it_interval);
+	to->left = timer_left(timer, &to->runs);
+	to->overrun = clamp_t(s64, timer->it_overrun, 0, INT_MAX);
+}
+
+static int timer_compare(const void *a, const void *b)
+{
+	return ((const struct timer_copy *)a)->id - ((const struct timer_copy *)b)->id;
+}
+
+static void put_timer(struct krg_capture *c, const struct timer_copy *timer, u64 task)
+{
+	krg_capture_begin(c, KRG_GHOST_POSIX_TIMER);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_TASK, task);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_ID, timer->id);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_CLOCK, (s64)timer->clock);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_NOTIFY, timer->notify);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_SIGNAL, timer->signal);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_VALUE, timer->value);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_TID, timer->tid);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_LEFT, timer->left);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_INTERVAL, timer->interval);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_FLAGS, timer->runs ? TIMER_RUNS : 0);
+	krg_capture_put(c, KRG_GHOST_POSIX_TIMER_OVERRUN, timer->overrun);
+	krg_capture_end(c);
+}
+
+/* Nobody makes or deletes one: the process is held. */
+static void capture_posix(struct krg_capture *c, struct task_struct *leader, u64 task)
+{
+	struct timer_copy *list;
+	struct k_itimer *timer;
+	unsigned int n = 0, i = 0;
+
+	spin_lock_irq(&leader->sighand->siglock);
+	krg_for_each_posix_timer(leader->signal, timer)
+		n++;
+	spin_unlock_irq(&leader->sighand->siglock);
+	if (!n)
+		return;
+	list = kvcalloc(n, sizeof(*list), GFP_KERNEL_ACCOUNT);
+	if (!list) {
+		krg_capture_fail(c, -ENOMEM, "capture: no memory");
+		return;
+	}
+	spin_lock_irq(&leader->sighand->siglock);
+	krg_for_each_posix_timer(leader->signal, timer)
+		if (i < n)
+			timer_copy(&list[i++], timer);
+	spin_unlock_irq(&leader->sighand->siglock);
+	sort(list, i, sizeof(*list), timer_compare, NULL);
+	for (n = i, i = 0; i < n; i++)
+		put_timer(c, &list[i], task);
+	kvfree(list);
+}
+
+/* ---- limits ---- */
+
 static void capture_limits(struct krg_capture *c, struct task_struct *leader, u64 task)
 {
 	struct rlimit limit[RLIM_NLIMITS];
@@ -80,5 +179,6 @@ void krg_capture_timers(struct krg_capture *c, struct task_struct *leader, u64 t
 	capture_real(c, leader, task);
 	capture_cpu(c, leader, task, ITIMER_VIRTUAL, CPUCLOCK_VIRT);
 	capture_cpu(c, leader, task, ITIMER_PROF, CPUCLOCK_PROF);
+	capture_posix(c, leader, task);
 	capture_limits(c, leader, task);
 }

@@ -6,6 +6,7 @@
 #include <linux/cred.h>
 #include <linux/nsproxy.h>
 #include <linux/pid_namespace.h>
+#include <linux/posix-timers.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -152,10 +153,10 @@ static void check_child(struct krg_check *c, struct task_struct *other)
 
 	if (!krg_frozen_has(c->set, rcu_dereference(other->real_parent)))
 		return;
-	if (other->exit_state)
-		krg_check_refuse(c, "zombie: process %d has ended and nobody has waited for it", pid);
-	else
+	if (!other->exit_state)
 		krg_check_refuse(c, "children: process %d is a child; ask for the whole tree", pid);
+	else if (!thread_group_empty(other))
+		krg_check_refuse(c, "thread: the first one of process %d has ended", pid);
 }
 
 static void check_others(struct krg_check *c)
@@ -204,6 +205,20 @@ static void check_memory(struct krg_check *c, struct task_struct *leader, pid_t 
 	mmput(mm);
 }
 
+/* Those of processor time are in the scheduler's queues. */
+static void check_timers(struct krg_check *c, struct task_struct *leader, pid_t pid)
+{
+	struct k_itimer *timer;
+	int other = 0;
+
+	spin_lock_irq(&leader->sighand->siglock);
+	krg_for_each_posix_timer(leader->signal, timer)
+		other += !krg_timer_is_carried(timer->it_clock);
+	spin_unlock_irq(&leader->sighand->siglock);
+	if (other)
+		krg_check_refuse(c, "timer: process %d has %d POSIX timers of processor time or that wake the machine", pid, other);
+}
+
 static void check_process(struct krg_check *c, struct krg_process *process)
 {
 	struct task_struct *leader = process->leader;
@@ -215,10 +230,11 @@ static void check_process(struct krg_check *c, struct krg_process *process)
 		return;
 	}
 	check_namespaces(c, leader, pid);
+	if (leader->vfork_done)
+		krg_check_refuse(c, "vfork: the parent of process %d waits for it", pid);
 	if (leader->signal->tty)
 		krg_check_refuse(c, "terminal: process %d has a controlling terminal", pid);
-	if (!krg_posix_timers_empty(leader->signal))
-		krg_check_refuse(c, "timer: process %d has POSIX timers", pid);
+	check_timers(c, leader, pid);
 	krg_for_each_thread(process, thread)
 		check_thread(c, thread->task);
 	check_memory(c, leader, pid);

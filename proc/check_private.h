@@ -3,10 +3,17 @@
 #ifndef KRG_PROC_CHECK_PRIVATE_H
 #define KRG_PROC_CHECK_PRIVATE_H
 
+#include <linux/time.h>
 #include <linux/types.h>
 
 struct krg_frozen;
 struct krg_text;
+
+/* POSIX timers that are in images: those of the system's clocks. */
+static inline bool krg_timer_is_carried(clockid_t clock)
+{
+	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
+}
 
 struct krg_check {
 	struct krg_frozen *set;

@@ -33,7 +33,7 @@
 #define KRG_XSTATE_MAX		65536	/* bytes */
 #define KRG_THREADS_MAX		65536	/* of a set */
 
-/* ---- in the thread that is asked ---- */
+/* ---- interrupted system calls ---- */
 
 /* System calls that end with -EINTR whatever woke them, and can be called again without harm. */
 static bool park_repeats(long nr)
@@ -77,9 +77,11 @@ static void park_hide_interruption(struct pt_regs *regs)
 		regs->ax = -ERESTARTNOHAND;
 }
 
-static const struct user_regset *park_regset(unsigned int type)
+/* ---- registers ---- */
+
+static const struct user_regset *find_regset(struct task_struct *task, unsigned int type)
 {
-	const struct user_regset_view *view = task_user_regset_view(current);
+	const struct user_regset_view *view = task_user_regset_view(task);
 	unsigned int i;
 
 	for (i = 0; i < view->n; i++)
@@ -88,27 +90,31 @@ static const struct user_regset *park_regset(unsigned int type)
 	return NULL;
 }
 
-static int park_read_registers(struct krg_thread *thread)
+/* Of the caller, or of a task that is off the processor. @to: all zeros before. */
+static int registers_read(struct task_struct *task, struct krg_registers *to)
 {
-	const struct user_regset *general = park_regset(NT_PRSTATUS), *extended = park_regset(NT_X86_XSTATE);
+	const struct user_regset *general = find_regset(task, NT_PRSTATUS), *extended = find_regset(task, NT_X86_XSTATE);
 	int size;
 
 	/* 32-bit code has other sets; it is refused later, by name. */
-	if (!general || !extended || !user_64bit_mode(task_pt_regs(current)))
+	if (!general || !extended || !user_64bit_mode(task_pt_regs(task)))
 		return 0;
-	size = regset_get(current, general, sizeof(thread->regs), &thread->regs);
+	size = regset_get(task, general, sizeof(to->general), &to->general);
 	if (size < 0)
 		return size;
-	size = regset_get_alloc(current, extended, KRG_XSTATE_MAX, &thread->xstate);
+	size = regset_get_alloc(task, extended, KRG_XSTATE_MAX, &to->xstate);
 	if (size < 0)
 		return size;
-	thread->xstate_size = size;
+	to->xstate_size = size;
 	return 0;
 }
 
+/* ---- in the thread that is asked ---- */
+
 static void frozen_put(struct krg_frozen *set);
 
-static void thread_set_state(struct krg_thread *thread, enum krg_thread_state state, int error)
+/* @registers: taken when it parks; what was there comes back in it. */
+static void thread_set_state(struct krg_thread *thread, enum krg_thread_state state, struct krg_registers *registers, int error)
 {
 	struct krg_frozen *set = thread->set;
 
@@ -117,6 +123,7 @@ static void thread_set_state(struct krg_thread *thread, enum krg_thread_state st
 	if (state == KRG_THREAD_PARKED) {
 		thread->was_parked = true;
 		thread->error = error;
+		swap(thread->registers, *registers);
 	}
 	spin_unlock(&set->lock);
 	wake_up_all(&set->changed);
@@ -126,15 +133,17 @@ static void park_work(struct callback_head *work)
 {
 	struct krg_thread *thread = container_of(work, struct krg_thread, work);
 	struct krg_frozen *set = thread->set;
+	struct krg_registers registers = {};
 	int err;
 
 	if (!(current->flags & PF_EXITING) && !READ_ONCE(set->released)) {
 		park_hide_interruption(task_pt_regs(current));
-		err = park_read_registers(thread);
-		thread_set_state(thread, KRG_THREAD_PARKED, err);
+		err = registers_read(current, &registers);
+		thread_set_state(thread, KRG_THREAD_PARKED, &registers, err);
+		kvfree(registers.xstate);
 		wait_event_killable(set->release, READ_ONCE(set->released));
 	}
-	thread_set_state(thread, KRG_THREAD_GONE, 0);
+	thread_set_state(thread, KRG_THREAD_GONE, NULL, 0);
 	frozen_put(set);
 }
 
@@ -145,7 +154,7 @@ static void process_free(struct krg_process *process)
 	struct krg_thread *thread, *next;
 
 	list_for_each_entry_safe(thread, next, &process->threads, node) {
-		kvfree(thread->xstate);
+		kvfree(thread->registers.xstate);
 		put_task_struct(thread->task);
 		kfree(thread);
 	}
@@ -353,7 +362,17 @@ static struct krg_thread *frozen_missing(struct krg_frozen *set)
 
 bool krg_frozen_holds(struct krg_frozen *set)
 {
-	return !frozen_missing(set);
+	struct krg_process *process;
+	struct krg_thread *thread;
+	bool holds = !frozen_missing(set);
+
+	spin_lock(&set->lock);
+	krg_for_each_process(set, process)
+		krg_for_each_thread(process, thread)
+			if (thread->as_stopped && thread->state != KRG_THREAD_ASKED)
+				holds = false;
+	spin_unlock(&set->lock);
+	return holds;
 }
 
 static void frozen_explain(struct krg_thread *thread, struct krg_text *text)
@@ -388,23 +407,78 @@ static int frozen_wait(struct krg_frozen *set, unsigned long deadline, struct kr
 	return 0;
 }
 
-/* Threads that ended in the meantime leave the lists. */
-static void frozen_forget_ended(struct krg_frozen *set)
+static void process_forget_ended(struct krg_process *process)
 {
-	struct krg_process *process;
 	struct krg_thread *thread, *next;
 
+	list_for_each_entry_safe(thread, next, &process->threads, node) {
+		if (!thread_has_ended(thread))
+			continue;
+		list_del(&thread->node);
+		process->nr_threads--;
+		put_task_struct(thread->task);
+		kvfree(thread->registers.xstate);
+		kfree(thread);
+	}
+}
+
+/*
+ * Threads that ended in the meantime leave the lists, and so do children: they are
+ * zombies then. Return: whether one is still on its way to be one.
+ */
+static bool frozen_forget_ended(struct krg_frozen *set)
+{
+	struct krg_process *process, *next;
+	bool ending = false;
+
+	list_for_each_entry_safe(process, next, &set->processes, node) {
+		process_forget_ended(process);
+		if (process->nr_threads || list_is_first(&process->node, &set->processes))
+			continue;
+		if (!READ_ONCE(process->leader->exit_state)) {
+			ending = true;
+			continue;
+		}
+		list_del(&process->node);
+		process_free(process);
+	}
+	return ending;
+}
+
+/* Its own work does it for everybody else. Return: 0 too when it has just been told to go on: then it parks. */
+static int thread_read_stopped(struct krg_thread *thread)
+{
+	struct krg_registers registers = {};
+	int err;
+
+	if (!thread_is_stopped(thread))
+		return 0;
+	err = registers_read(thread->task, &registers);
+	spin_lock(&thread->set->lock);
+	if (!err && thread->state == KRG_THREAD_ASKED && thread_is_stopped(thread))
+		swap(thread->registers, registers);
+	spin_unlock(&thread->set->lock);
+	kvfree(registers.xstate);
+	return err;
+}
+
+int krg_frozen_settle(struct krg_frozen *set, struct krg_text *text)
+{
+	struct krg_process *process;
+	struct krg_thread *thread;
+	int err;
+
 	krg_for_each_process(set, process) {
-		list_for_each_entry_safe(thread, next, &process->threads, node) {
-			if (!thread_has_ended(thread))
+		krg_for_each_thread(process, thread) {
+			thread->as_stopped = READ_ONCE(thread->state) == KRG_THREAD_ASKED;
+			err = thread->as_stopped ? thread_read_stopped(thread) : 0;
+			if (!err)
 				continue;
-			list_del(&thread->node);
-			process->nr_threads--;
-			put_task_struct(thread->task);
-			kvfree(thread->xstate);
-			kfree(thread);
+			krg_text_add(text, "registers: those of thread %d cannot be read (%d)", task_pid_vnr(thread->task), err);
+			return err;
 		}
 	}
+	return 0;
 }
 
 static int frozen_judge(struct krg_frozen *set, struct krg_text *text)
@@ -432,6 +506,7 @@ static int frozen_judge(struct krg_frozen *set, struct krg_text *text)
 
 static int frozen_converge(struct krg_frozen *set, unsigned long deadline, struct krg_text *text)
 {
+	bool ending;
 	int added, err;
 
 	do {
@@ -441,8 +516,10 @@ static int frozen_converge(struct krg_frozen *set, unsigned long deadline, struc
 		err = frozen_wait(set, deadline, text);
 		if (err)
 			return err;
-	} while (added);
-	frozen_forget_ended(set);
+		ending = frozen_forget_ended(set);
+		if (ending && schedule_timeout_interruptible(1))
+			return -EINTR;
+	} while (added || (ending && time_before(jiffies, deadline)));
 	return frozen_judge(set, text);
 }
 

@@ -23,6 +23,18 @@ enum krg_thread_state {
 };
 
 /**
+ * struct krg_registers - what the processor has of a thread
+ * @general: a system call may have been interrupted
+ * @xstate: extended state in the standard format, or NULL
+ * @xstate_size: bytes of it
+ */
+struct krg_registers {
+	struct user_regs_struct general;
+	void *xstate;
+	int xstate_size;
+};
+
+/**
  * struct krg_thread - a thread of a frozen process
  * @node: in its process's list
  * @work: how it is reached
@@ -31,9 +43,8 @@ enum krg_thread_state {
  * @state: under the set's lock
  * @error: why its registers could not be read; under the set's lock
  * @was_parked: it was held once; likewise
- * @regs: general registers as it came; a system call may have been interrupted
- * @xstate: extended state in the standard format; NULL until it is parked
- * @xstate_size: bytes of it
+ * @as_stopped: it is captured as it is stopped, see krg_frozen_settle()
+ * @registers: as it came; under the set's lock until it is held
  */
 struct krg_thread {
 	struct list_head node;
@@ -43,9 +54,8 @@ struct krg_thread {
 	enum krg_thread_state state;
 	int error;
 	bool was_parked;
-	struct user_regs_struct regs;
-	void *xstate;
-	int xstate_size;
+	bool as_stopped;
+	struct krg_registers registers;
 };
 
 /**
@@ -107,10 +117,12 @@ struct krg_frozen *krg_freeze(pid_t pid, bool tree, u32 timeout_ms, struct krg_t
 struct krg_frozen *krg_survey(pid_t pid, bool tree, struct krg_text *text);
 /** krg_unfreeze() - lets all threads of @set go on, and gives the set back */
 void krg_unfreeze(struct krg_frozen *set);
+/** krg_frozen_settle() - reads the registers of stopped threads, before a capture; 0, or an error with its reason in @text */
+int krg_frozen_settle(struct krg_frozen *set, struct krg_text *text);
 /**
- * krg_frozen_holds() - whether all threads are still held
+ * krg_frozen_holds() - whether all threads are held as they were when the set was settled
  *
- * Nothing can make them go on but SIGKILL, or SIGCONT where a process was stopped before.
+ * SIGKILL ends that, and SIGCONT where a process was stopped before.
  */
 bool krg_frozen_holds(struct krg_frozen *set);
 /** krg_frozen_has() - whether @task is a thread of a process of @set */
