@@ -454,20 +454,31 @@ static void capture_watches_of(struct krg_capture *c, struct file *epoll, const 
 	}
 }
 
+static void capture_watches_in(struct krg_capture *c, struct task_struct *task)
+{
+	struct krg_descriptors list;
+	unsigned int i;
+	int err = krg_descriptors_get(&list, task);
+
+	if (err) {
+		krg_capture_fail(c, err, "files: the descriptors cannot be read (%d)", err);
+		return;
+	}
+	for (i = 0; i < list.count; i++)
+		if (krg_file_kind(list.at[i].file) == KRG_FILE_EPOLL)
+			capture_watches_of(c, list.at[i].file, &list);
+	krg_descriptors_put(&list);
+}
+
 void krg_capture_watches(struct krg_capture *c)
 {
 	struct krg_process *process;
-	struct krg_descriptors list;
-	unsigned int i;
+	struct krg_thread *thread;
 
-	krg_for_each_process(c->set, process) {
-		if (c->error || krg_descriptors_get(&list, process->leader))
-			return;
-		for (i = 0; i < list.count; i++)
-			if (krg_file_kind(list.at[i].file) == KRG_FILE_EPOLL)
-				capture_watches_of(c, list.at[i].file, &list);
-		krg_descriptors_put(&list);
-	}
+	krg_for_each_process(c->set, process)
+		krg_for_each_thread(process, thread)
+			if (!c->error && (thread->task == process->leader || thread->task->files != process->leader->files))
+				capture_watches_in(c, thread->task);
 }
 
 u64 krg_capture_fs(struct krg_capture *c, struct task_struct *task)

@@ -156,6 +156,9 @@ static int file_sink_write(struct krg_sink *sink, const struct krg_ghost_piece *
 		file_start_write(to->file);
 		n = vfs_iter_write(to->file, &iter, &to->file->f_pos, 0);
 		file_end_write(to->file);
+		/* A write that would restart must not: what was written before it would be written twice. */
+		if (n == -ERESTARTSYS)
+			return -EINTR;
 		if (n <= 0)
 			return n ?: -ENOSPC;
 	}
