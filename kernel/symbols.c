@@ -15,9 +15,10 @@
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 
-#include <kerrighed/pid.h>
+#include <kerrighed/symbol.h>
 
 #include "main.h"
 #include "symbols.h"
@@ -158,3 +159,21 @@ void krg_pid_max_raise(int least)
 		WRITE_ONCE(*krg_var(pid_max), least);
 }
 EXPORT_SYMBOL_GPL(krg_pid_max_raise);
+
+void krg_group_exit(int code)
+{
+	krg_sym(do_group_exit)(code);
+}
+EXPORT_SYMBOL_GPL(krg_group_exit);
+
+void krg_thread_exit(void)
+{
+	krg_sym(do_exit)(0);
+}
+EXPORT_SYMBOL_GPL(krg_thread_exit);
+
+int krg_group_signal(struct kernel_siginfo *info, struct task_struct *task)
+{
+	return krg_sym(group_send_sig_info)(info->si_signo, info, task, PIDTYPE_TGID);
+}
+EXPORT_SYMBOL_GPL(krg_group_signal);

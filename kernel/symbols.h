@@ -8,6 +8,7 @@
 #ifndef KRG_SYMBOLS_H
 #define KRG_SYMBOLS_H
 
+#include <linux/pid.h>
 #include <linux/static_call.h>
 #include <linux/types.h>
 
@@ -17,7 +18,14 @@
  */
 #define KRG_SYMBOLS(X)									\
 	X(kallsyms_lookup_name, unsigned long, (const char *name),			\
-	  "finds every other row; not exported since 5.7")
+	  "finds every other row; not exported since 5.7")				\
+	X(do_exit, void, (long code),							\
+	  "the threads of a moved process end, but for the one that is its shadow")	\
+	X(do_group_exit, void, (int code),						\
+	  "a moved process ended: its shadow ends with the same status")		\
+	X(group_send_sig_info, int,							\
+	  (int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type), \
+	  "signals that a shadow passes on keep their sender and value")
 
 /*
  * Variables that are not exported: name, type, reason. Read and written through

@@ -149,6 +149,13 @@ static int capture_to(struct krg_frozen *set, struct krg_sink *sink, const char 
 	return err;
 }
 
+int krg_capture_to(struct krg_frozen *set, struct krg_sink *sink, struct krg_text *text)
+{
+	struct krg_proc_capture unused = {};
+
+	return capture_to(set, sink, "", &unused, text);
+}
+
 /* ---- sets that an open file keeps ---- */
 
 /* @tree: one with all descendants is wanted. Under the file's lock. */

@@ -92,6 +92,8 @@ char *krg_capture_path(struct krg_capture *c, const struct path *path, bool *del
 
 /* ---- who writes what; each adds what it needs, and returns its object's id ---- */
 
+/** krg_capture_to() - a whole image of @set, which krg_check() found nothing against, into @sink; 0 or an error and its reason */
+int krg_capture_to(struct krg_frozen *set, struct krg_sink *sink, struct krg_text *text);
 /** krg_capture_image() - the whole image of @c->set, but its end; processes in order */
 void krg_capture_image(struct krg_capture *c, const char *description, u32 length);
 u64 krg_capture_file(struct krg_capture *c, struct file *file);

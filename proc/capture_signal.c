@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 
 #include "capture.h"
+#include "park.h"
 
 #define KRG_PENDING_MAX	4096	/* of one queue; RLIMIT_SIGPENDING is in this order */
 #define KRG_INFO_HEAD	16	/* bytes of siginfo before what depends on the signal: number, error, code, padding */
@@ -106,6 +107,8 @@ void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 ow
 	spin_lock_irq(&task->sighand->siglock);
 	n = pending_list(shared ? &task->signal->shared_pending : &task->pending, list, KRG_PENDING_MAX);
 	spin_unlock_irq(&task->sighand->siglock);
+	for (i = 0; i < n && (shared || thread_group_leader(task)); i++)
+		c->set->taken[shared][list[i].number - 1]++;
 	if (n == KRG_PENDING_MAX)
 		krg_capture_fail(c, -EOPNOTSUPP, "signals: more than %d are pending", KRG_PENDING_MAX - 1);
 	for (i = 0; i < n; i++) {

@@ -9,7 +9,10 @@
 #include <linux/slab.h>
 
 #include "main.h"
+#include "member.h"
+#include "move.h"
 #include "pids.h"
+#include "shadow.h"
 
 static int krg_dev_open(struct inode *inode, struct file *filp)
 {
@@ -36,6 +39,7 @@ static int krg_dev_release(struct inode *inode, struct file *filp)
 	krg_restore_release(file);
 	krg_capture_release(file);
 	mutex_destroy(&file->lock);
+	krg_move_in_release(file);
 	kfree(file);
 	return 0;
 }
@@ -58,6 +62,12 @@ static long krg_dev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg
 	case KRG_PROC_RESTORE_GO:
 	case KRG_PROC_RESTORE_ABORT:
 		return krg_restore_ioctl(file, cmd, at);
+	case KRG_PROC_MIGRATE:
+		return krg_move_ioctl(at);
+	case KRG_PROC_INCOMING:
+		return krg_move_in_ioctl(file, at);
+	case KRG_PROC_INCOMING_FAILED:
+		return krg_move_in_failed_ioctl(file, at);
 	}
 	return -ENOTTY;
 }
@@ -77,24 +87,56 @@ static struct miscdevice krg_dev = {
 	.mode	= 0666,
 };
 
-static int __init krg_proc_mod_init(void)
+static int krg_dev_init(void)
 {
-	int err = krg_pids_init();
+	int err = misc_register(&krg_dev);
 
 	if (err)
-		return err;
-	err = misc_register(&krg_dev);
-	if (err) {
 		pr_err("/dev/kerrighed cannot be made: %d\n", err);
-		krg_pids_exit();
-	}
 	return err;
+}
+
+static void krg_dev_exit(void)
+{
+	misc_deregister(&krg_dev);
+}
+
+/* In the order of starting; stopped in reverse. */
+static const struct krg_proc_part {
+	int (*init)(void);
+	void (*exit)(void);
+} parts[] = {
+	{ krg_pids_init, krg_pids_exit },
+	{ krg_guest_init, krg_guest_exit },
+	{ krg_move_in_init, krg_move_in_exit },
+	{ krg_member_init, krg_member_exit },
+	{ krg_dev_init, krg_dev_exit },
+};
+
+static void stop_parts(unsigned int n)
+{
+	while (n--)
+		parts[n].exit();
+}
+
+static int __init krg_proc_mod_init(void)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		err = parts[i].init();
+		if (err) {
+			stop_parts(i);
+			return err;
+		}
+	}
+	return 0;
 }
 
 static void __exit krg_proc_mod_exit(void)
 {
-	misc_deregister(&krg_dev);
-	krg_pids_exit();
+	stop_parts(ARRAY_SIZE(parts));
 	/* A task work of ours drops its reference on the module shortly before it returns. */
 	synchronize_rcu_tasks();
 }

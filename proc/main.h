@@ -12,18 +12,21 @@
 #include <linux/mutex.h>
 #include <uapi/linux/krg_proc.h>
 
+struct krg_move_in;
 struct krg_restore;
 
 /**
  * struct krg_proc_file - an open file of /dev/kerrighed
  * @lock: protects @frozen; taken before anything else, and held while a capture runs
  * @frozen: sets of processes that are held until they are let go, or the file is closed
+ * @move: the image from another node that is restored through it, move_in.c's; set once likewise
  * @restore: the session, restore.c's; set once, from NULL, with cmpxchg()
  */
 struct krg_proc_file {
 	struct mutex lock;
 	struct list_head frozen;
 	struct krg_restore *restore;
+	struct krg_move_in *move;
 };
 
 /* capture.c: KRG_PROC_CHECK, _CAPTURE, _FREEZE, _UNFREEZE. */

@@ -142,9 +142,28 @@ static void park_work(struct callback_head *work)
 		thread_set_state(thread, KRG_THREAD_PARKED, &registers, err);
 		kvfree(registers.xstate);
 		wait_event_killable(set->release, READ_ONCE(set->released));
+		if (smp_load_acquire(&set->released) && set->then) {
+			set->then(thread, set->data);
+			return;
+		}
 	}
+	krg_frozen_leave(thread);
+}
+
+void krg_frozen_leave(struct krg_thread *thread)
+{
+	struct krg_frozen *set = thread->set;
+
 	thread_set_state(thread, KRG_THREAD_GONE, NULL, 0);
 	frozen_put(set);
+}
+
+void krg_frozen_then(struct krg_frozen *set, void (*then)(struct krg_thread *thread, void *data), void *data,
+		     void (*put)(void *data))
+{
+	set->then = then;
+	set->then_put = put;
+	set->data = data;
 }
 
 /* ---- sets ---- */
@@ -170,6 +189,8 @@ static void frozen_put(struct krg_frozen *set)
 		return;
 	list_for_each_entry_safe(process, next, &set->processes, node)
 		process_free(process);
+	if (set->then_put)
+		set->then_put(set->data);
 	kfree(set);
 	module_put(THIS_MODULE);
 }
@@ -194,7 +215,7 @@ static struct krg_frozen *frozen_new(pid_t pid, bool tree)
 
 void krg_unfreeze(struct krg_frozen *set)
 {
-	WRITE_ONCE(set->released, true);
+	smp_store_release(&set->released, true);
 	wake_up_all(&set->release);
 	frozen_put(set);
 }

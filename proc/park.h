@@ -86,6 +86,9 @@ struct krg_process {
  * @tree: with descendants
  * @survey: nobody is asked to park
  * @released: nobody parks any more
+ * @then: what threads do instead of going on; set before @released
+ * @then_put: gives @data back at the end
+ * @taken: pending signals of the first process that are in an image: of its leader, of all of it
  */
 struct krg_frozen {
 	refcount_t refs;
@@ -95,6 +98,10 @@ struct krg_frozen {
 	struct list_head processes;
 	pid_t pid;
 	bool tree, survey, released;
+	void (*then)(struct krg_thread *thread, void *data);
+	void (*then_put)(void *data);
+	void *data;
+	u16 taken[2][_NSIG];
 };
 
 #define krg_for_each_process(set, process) \
@@ -115,6 +122,16 @@ struct krg_frozen {
 struct krg_frozen *krg_freeze(pid_t pid, bool tree, u32 timeout_ms, struct krg_text *text);
 /** krg_survey() - the same set, but nobody in it is held or disturbed */
 struct krg_frozen *krg_survey(pid_t pid, bool tree, struct krg_text *text);
+/**
+ * krg_frozen_then() - says what held threads do when they are let go
+ * @then: called in each of them that is still held, with nothing below it on the stack and no lock; it has to call
+ *	krg_frozen_leave() before it uses anything but @data, and need not return
+ * @put: called once when nobody uses the set any more
+ */
+void krg_frozen_then(struct krg_frozen *set, void (*then)(struct krg_thread *thread, void *data), void *data,
+		     void (*put)(void *data));
+/** krg_frozen_leave() - the caller, a thread that was held, has nothing to do with its set any more */
+void krg_frozen_leave(struct krg_thread *thread);
 /** krg_unfreeze() - lets all threads of @set go on, and gives the set back */
 void krg_unfreeze(struct krg_frozen *set);
 /** krg_frozen_settle() - reads the registers of stopped threads, before a capture; 0, or an error with its reason in @text */

@@ -18,9 +18,9 @@
 #include <linux/seq_file.h>
 #include <linux/tracepoint.h>
 
-#include <kerrighed/membership.h>
 #include <kerrighed/pid.h>
 #include <kerrighed/proc.h>
+#include <kerrighed/symbol.h>
 
 #include "pids.h"
 
@@ -55,40 +55,20 @@ static void pids_forked(void *data, struct task_struct *parent, struct task_stru
 	pids_look();
 }
 
-/* ---- membership ---- */
-
-static void pids_commit(struct krg_subscriber *s, const struct krg_view *view)
+void krg_pids_member(u16 node)
 {
-	u32 base = (u32)view->self * KRG_PID_SPAN;
+	u32 base = (u32)node * KRG_PID_SPAN;
 
 	if (READ_ONCE(pids_base) == base)
 		return;
+	if (!node) {
+		WRITE_ONCE(pids_base, 0);
+		return;
+	}
 	krg_pid_max_raise(KRG_PID_LIMIT);
 	idr_set_cursor(&init_pid_ns.idr, base);
 	WRITE_ONCE(pids_base, base);
 }
-
-static void pids_left(struct krg_subscriber *s)
-{
-	WRITE_ONCE(pids_base, 0);
-}
-
-static void pids_expelled(struct krg_subscriber *s, unsigned int reason)
-{
-	WRITE_ONCE(pids_base, 0);
-}
-
-static const struct krg_subscriber_ops pids_ops = {
-	.commit = pids_commit,
-	.expelled = pids_expelled,
-	.left = pids_left,
-};
-
-static struct krg_subscriber pids_subscriber = {
-	.name = "process ids",
-	.priority = 10,
-	.ops = &pids_ops,
-};
 
 /* ---- life ---- */
 
@@ -122,18 +102,15 @@ int krg_pids_init(void)
 	if (err)
 		return err;
 	pids_entry = krg_proc_add("pids", pids_show);
-	err = pids_entry ? krg_subscriber_register(&pids_subscriber) : -ENOMEM;
-	if (err) {
-		krg_proc_remove(pids_entry);
-		tracepoint_probe_unregister(pids_point, pids_forked, NULL);
-		tracepoint_synchronize_unregister();
-	}
-	return err;
+	if (pids_entry)
+		return 0;
+	tracepoint_probe_unregister(pids_point, pids_forked, NULL);
+	tracepoint_synchronize_unregister();
+	return -ENOMEM;
 }
 
 void krg_pids_exit(void)
 {
-	krg_subscriber_unregister(&pids_subscriber);
 	krg_proc_remove(pids_entry);
 	tracepoint_probe_unregister(pids_point, pids_forked, NULL);
 	tracepoint_synchronize_unregister();

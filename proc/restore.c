@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 
 #include "proc/core/ghost.h"
+#include "move.h"
 #include "restore.h"
 
 /* ---- life ---- */
@@ -282,10 +283,15 @@ static long op_wait(struct krg_restore *s, struct krg_proc_restore_wait __user *
 	return err;
 }
 
-static long op_go(struct krg_restore *s)
+static long op_go(struct krg_proc_file *file, struct krg_restore *s)
 {
-	long err = 0;
+	/* A process that comes from another node may have to wait for the word that it runs here. */
+	long err = READ_ONCE(s->ready) == s->nr_threads ? krg_move_in_ready(file) : 0;
 
+	if (err) {
+		krg_restore_fail(s, err, "session: the process does not run here");
+		return err;
+	}
 	mutex_lock(&s->lock);
 	if (s->state != KRG_RESTORE_OPEN) {
 		err = -ECANCELED;
@@ -297,6 +303,7 @@ static long op_go(struct krg_restore *s)
 		wake_up_all(&s->wait);
 	}
 	mutex_unlock(&s->lock);
+	krg_move_in_gone(file, err);
 	return err;
 }
 
@@ -317,7 +324,7 @@ long krg_restore_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user
 	case KRG_PROC_RESTORE_WAIT:
 		return op_wait(s, arg);
 	case KRG_PROC_RESTORE_GO:
-		return op_go(s);
+		return op_go(file, s);
 	case KRG_PROC_RESTORE_ABORT:
 		krg_restore_fail(s, -ECANCELED, "session: given up by the restorer");
 		return 0;

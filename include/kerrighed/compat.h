@@ -320,4 +320,11 @@ static inline u32 krg_rseq_length(const struct task_struct *task)
 #define KRG_VM_SHADOW_STACK	0UL
 #endif
 
+/* 6.12: only of the caller. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define krg_dequeue_signal(mask, info, type)	dequeue_signal(mask, info, type)
+#else
+#define krg_dequeue_signal(mask, info, type)	dequeue_signal(current, mask, info, type)
+#endif
+
 #endif

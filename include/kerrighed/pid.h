@@ -22,7 +22,4 @@ static inline u16 krg_pid_node(pid_t pid)
 	return pid > 0 && pid < KRG_PID_LIMIT ? pid / KRG_PID_SPAN : 0;
 }
 
-/** Makes kernel.pid_max at least @least, which must not be above KRG_PID_LIMIT. Any context. */
-void krg_pid_max_raise(int least);
-
 #endif

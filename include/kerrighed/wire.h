@@ -57,6 +57,11 @@ enum krg_msg_type {
 	KRG_MSG_HADSM_QUERY,	/* MSG: hadsm.ko, what another node knows, as text for people */
 	KRG_MSG_HADSM_END = 31,
 
+	KRG_MSG_MOVE = 32,	/* MSG: krg_proc.ko, steps of a migration */
+	KRG_MSG_MOVE_DATA,	/* BULK: pieces of an image */
+	KRG_MSG_SHADOW,		/* MSG: krg_proc.ko, between a moved process and its shadow */
+	KRG_MSG_PROC_END = 39,
+
 	KRG_MSG_TYPE_MAX = 127,
 };
 

@@ -14,6 +14,7 @@
 namespace krg::restart {
 
 struct Options {
+    int device = -1;  // open already, and bound to an image from another node
     bool foreground = false, pids = false, replace_tty = false, accept_changed = false;
     std::map<std::string, int> substitutes;  // @object or path: descriptor
 };

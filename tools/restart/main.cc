@@ -3,6 +3,13 @@
 #include <iostream>
 #include <new>
 
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <linux/krg_proc.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -40,8 +47,35 @@ void add_substitute(krg::restart::Options& options, const std::string& word) {
     options.substitutes[word.substr(0, comma)] = static_cast<int>(fd);
 }
 
+/** A process from another node: the kernel started this program, and lends it the image. */
+class Incoming {
+public:
+    explicit Incoming(u64 id) : device_(open(KRG_PROC_DEVICE, O_RDWR | O_CLOEXEC)) {
+        krg_proc_incoming arg{};
+        arg.id = id;
+        if (device_ < 0 || ioctl(device_, KRG_PROC_INCOMING, &arg) != 0)
+            throw Error(Exit::no_object, fmt::format("image {} from another node: {}", id, std::strerror(errno)));
+        image_ = arg.fd;
+    }
+    ~Incoming() { close(device_); }
+    Incoming(const Incoming&) = delete;
+    Incoming& operator=(const Incoming&) = delete;
+
+    [[nodiscard]] int device() const { return device_; }
+    [[nodiscard]] std::string path() const { return fmt::format("/proc/self/fd/{}", image_); }
+    /** The source hears why. */
+    void failed(const std::string& why) const {
+        krg_proc_text text{reinterpret_cast<u64>(why.data()), 0, static_cast<u32>(why.size())};
+        ioctl(device_, KRG_PROC_INCOMING_FAILED, &text);
+    }
+
+private:
+    int device_ = -1, image_ = -1;
+};
+
 struct Arguments {
     krg::restart::Options options;
+    u64 incoming = 0;
     std::string image;
     std::vector<std::string> substitutes;
     bool json = false, check = false;
@@ -55,7 +89,23 @@ int check_only(const Arguments& arguments, const krg::restart::Plan& plan) {
     return 0;
 }
 
+int come_in(Arguments& arguments) {
+    const Incoming incoming(arguments.incoming);
+    arguments.options.device = incoming.device();
+    arguments.options.accept_changed = true;  // its own process has it open until now
+    setsid();                                 // its group and session stay behind; those of a kernel's helper have no number
+    try {
+        const krg::restart::Plan plan(incoming.path());
+        (void)krg::restart::restore(plan, arguments.options);
+        return 0;
+    } catch (const std::exception& error) {
+        incoming.failed(error.what());
+        throw;
+    }
+}
+
 int run(Arguments& arguments) {
+    if (arguments.incoming) return come_in(arguments);
     for (const std::string& word : arguments.substitutes) add_substitute(arguments.options, word);
     krg::restart::Plan plan(arguments.image);
     if (arguments.options.pids) plan.replace_pids();
@@ -81,7 +131,8 @@ int main(int argc, char** argv) {
     Arguments arguments;
     CLI::App app("Restart the processes of a checkpoint.", "restart");
     app.set_version_flag("--version", std::string("restart ") + krg::version);
-    app.add_option("FILE", arguments.image, "the image")->required();
+    app.add_option("FILE", arguments.image, "the image");
+    app.add_option("--incoming", arguments.incoming)->group("");  // the kernel's
     app.add_flag("-f,--foreground", arguments.options.foreground, "wait for the first process and exit with its status");
     app.add_flag("-p,--pids", arguments.options.pids, "join the session and the process group of the caller");
     app.add_flag("-t,--replace-tty", arguments.options.replace_tty,
@@ -94,6 +145,7 @@ int main(int argc, char** argv) {
     app.footer("See restart(1).");
     try {
         app.parse(argc, argv);
+        if (arguments.image.empty() != (arguments.incoming != 0)) throw CLI::RequiredError("FILE");
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
     }

@@ -35,8 +35,8 @@ constexpr int least_patience_s = 120;
 /** What the kernel does; one session. */
 class Session {
 public:
-    explicit Session(Files& files) {
-        const int fd = open(KRG_PROC_DEVICE, O_RDWR | O_CLOEXEC);
+    Session(Files& files, int device) {
+        const int fd = device >= 0 ? dup(device) : open(KRG_PROC_DEVICE, O_RDWR | O_CLOEXEC);
         if (fd < 0) {
             const int why = errno;
             throw Error(why == ENOENT || why == ENODEV ? Exit::not_running : Exit::failed,
@@ -193,7 +193,7 @@ Restored restore(const Plan& plan, const Options& options) {
     sigprocmask(SIG_SETMASK, &all, nullptr);
     for (int signal = 1; signal <= SIGRTMAX; signal++) std::signal(signal, SIG_DFL);
     Files files(plan, options);
-    Session session(files);
+    Session session(files, options.device);
     session.begin(plan);
     files.make();
     for (const Record& record : plan.records())

@@ -102,6 +102,27 @@ struct krg_proc_restore_wait {
 	struct krg_proc_text error;
 };
 
+/*
+ * Moves a process to another node of the cluster. It runs on until it is frozen, is on one of both nodes
+ * whatever fails, and keeps its id.
+ */
+struct krg_proc_migrate {
+	__s32 pid;
+	__u32 node;		/* where to */
+	__u32 flags;		/* KRG_PROC_TREE: so far, one that has no descendants */
+	__u32 timeout_ms;	/* for the other node to build it; 0: 60000 */
+	struct krg_proc_text error;
+	__u64 bytes;		/* out: sent */
+	__u64 frozen_ns;	/* out: it ran nowhere for so long, at most */
+};
+
+/* For the helper that the kernel starts when a process comes from another node. */
+struct krg_proc_incoming {
+	__u64 id;		/* that the helper was started with */
+	__s32 fd;		/* out: the image, to be restored through this same open file */
+	__u32 pad;
+};
+
 #define KRG_PROC_IOC	0xeb
 
 #define KRG_PROC_CHECK		_IOWR(KRG_PROC_IOC, 1, struct krg_proc_check)
@@ -115,5 +136,10 @@ struct krg_proc_restore_wait {
 #define KRG_PROC_RESTORE_WAIT	_IOWR(KRG_PROC_IOC, 19, struct krg_proc_restore_wait)
 #define KRG_PROC_RESTORE_GO	_IO(KRG_PROC_IOC, 20)
 #define KRG_PROC_RESTORE_ABORT	_IO(KRG_PROC_IOC, 21)
+
+#define KRG_PROC_MIGRATE	_IOWR(KRG_PROC_IOC, 32, struct krg_proc_migrate)
+#define KRG_PROC_INCOMING	_IOWR(KRG_PROC_IOC, 33, struct krg_proc_incoming)
+/* The helper could not: why, in @at and @length. */
+#define KRG_PROC_INCOMING_FAILED _IOW(KRG_PROC_IOC, 34, struct krg_proc_text)
 
 #endif

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guests: processes of other nodes that run here. Their end is told to their home,
+ * where a shadow ends with the same status, and signals that the shadow passes on
+ * are delivered. The shadow's side is shadow.c.
+ */
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/tracepoint.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <kerrighed/membership.h>
+#include <kerrighed/rpc.h>
+#include <kerrighed/symbol.h>
+
+#include "directory.h"
+#include "member.h"
+#include "shadow.h"
+
+#define GUEST_ASK_MS	5000
+#define GUEST_AGAIN_MS	500	/* between two tries to tell the home */
+
+struct krg_guest {
+	pid_t pid;
+	u16 home;
+	u64 generation;
+	u32 code;
+	struct delayed_work work;
+};
+
+static DEFINE_XARRAY(guests);		/* pid -> struct krg_guest; its own lock */
+static struct workqueue_struct *guest_wq;
+static struct tracepoint *guest_point;
+
+/* ---- its end ---- */
+
+/* The directory first: if the home dies now, whoever takes over finds that nobody runs it. */
+static int guest_tell(struct krg_guest *guest)
+{
+	struct krg_whereabouts at = { .home = guest->home, .generation = guest->generation };
+	struct krg_shadow_msg msg = {
+		.what = cpu_to_le32(KRG_SHADOW_ENDED), .pid = cpu_to_le32(guest->pid),
+		.generation = cpu_to_le64(guest->generation), .code = cpu_to_le32(guest->code),
+	};
+	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
+	int err = krg_directory_write(guest->pid, &at);
+
+	if (err)
+		return err;
+	err = krg_rpc_call(guest->home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS);
+	return err == -ESRCH ? 0 : err;
+}
+
+static bool home_is_there(const struct krg_guest *guest)
+{
+	struct krg_view *view = krg_view_get();
+	bool there = view && krg_view_find(view, guest->home);
+
+	krg_view_put(view);
+	return there;
+}
+
+static void guest_work(struct work_struct *work)
+{
+	struct krg_guest *guest = container_of(to_delayed_work(work), struct krg_guest, work);
+
+	if (home_is_there(guest) && guest_tell(guest) < 0 && krg_epoch()) {
+		queue_delayed_work(guest_wq, &guest->work, msecs_to_jiffies(GUEST_AGAIN_MS));
+		return;
+	}
+	kfree(guest);
+	krg_member_changed();
+	module_put(THIS_MODULE);
+}
+
+/* tracepoint sched_process_exit, in the task that ends: the last thread of a guest tells how. */
+static void guest_exits(void *data, struct task_struct *task)
+{
+	struct krg_guest *guest;
+
+	if (atomic_read(&task->signal->live) || xa_empty(&guests))
+		return;
+	guest = xa_erase(&guests, task->tgid);
+	if (!guest)
+		return;
+	__module_get(THIS_MODULE);	/* until its home was told */
+	guest->code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;
+	queue_delayed_work(guest_wq, &guest->work, 0);
+}
+
+void krg_guest_arrived(pid_t pid, u16 home, u64 generation)
+{
+	struct krg_shadow_msg msg = {
+		.what = cpu_to_le32(KRG_SHADOW_MOVED), .pid = cpu_to_le32(pid),
+		.generation = cpu_to_le64(generation),
+	};
+	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
+	int err = krg_rpc_call(home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS);
+
+	/* Its end it will hear of all the same. */
+	if (err < 0 && err != -ESRCH)
+		pr_warn("node %u was not told that its process %d runs here: error %d\n", home, pid, err);
+}
+
+int krg_guest_add(pid_t pid, u16 home, u64 generation)
+{
+	struct krg_guest *guest = kzalloc(sizeof(*guest), GFP_KERNEL), *before;
+
+	if (!guest)
+		return -ENOMEM;
+	guest->pid = pid;
+	guest->home = home;
+	guest->generation = generation;
+	INIT_DELAYED_WORK(&guest->work, guest_work);
+	before = xa_store(&guests, pid, guest, GFP_KERNEL);
+	if (xa_is_err(before)) {
+		kfree(guest);
+		return xa_err(before);
+	}
+	kfree(before);
+	return 0;
+}
+
+void krg_guest_forget(pid_t pid)
+{
+	kfree(xa_erase(&guests, pid));
+}
+
+void krg_guest_lost(pid_t pid)
+{
+	struct krg_guest *guest = xa_erase(&guests, pid);
+
+	if (!guest)
+		return;
+	guest->code = SIGKILL;
+	__module_get(THIS_MODULE);
+	queue_delayed_work(guest_wq, &guest->work, 0);
+}
+
+unsigned int krg_guests(void)
+{
+	struct krg_guest *guest;
+	unsigned long pid;
+	unsigned int n = 0;
+
+	xa_for_each(&guests, pid, guest)
+		n++;
+	return n;
+}
+
+/* ---- signals for it ---- */
+
+static int guest_signal(const struct krg_shadow_msg *msg)
+{
+	pid_t pid = le32_to_cpu(msg->pid);
+	struct task_struct *task = NULL;
+	struct krg_guest *guest;
+	kernel_siginfo_t info;
+	struct pid *id;
+	int err = -ESRCH;
+
+	memcpy(&info, msg->info, sizeof(info));
+	if (!valid_signal(info.si_signo) || !info.si_signo)
+		return -EINVAL;
+	xa_lock(&guests);
+	guest = xa_load(&guests, pid);
+	if (guest && guest->generation == le64_to_cpu(msg->generation))
+		err = 0;
+	xa_unlock(&guests);
+	if (err)
+		return err;
+	id = find_get_pid(pid);
+	task = get_pid_task(id, PIDTYPE_TGID);
+	put_pid(id);
+	if (!task)
+		return -ESRCH;
+	err = krg_group_signal(&info, task);
+	put_task_struct(task);
+	return err;
+}
+
+static void handle_shadow(struct krg_rpc_req *req)
+{
+	const struct krg_shadow_msg *msg = krg_rpc_req_data(req);
+	int err = -EINVAL;
+
+	if (le32_to_cpu(msg->what) == KRG_SHADOW_SIGNAL)
+		err = guest_signal(msg);
+	else if (le32_to_cpu(msg->what) == KRG_SHADOW_MOVED)
+		err = krg_shadow_moved(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation), krg_rpc_req_node(req)) ?
+		      0 : -ESRCH;
+	else if (le32_to_cpu(msg->what) == KRG_SHADOW_ENDED)
+		err = krg_shadow_ended(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation),
+				       le32_to_cpu(msg->code)) ? 0 : -ESRCH;
+	krg_rpc_reply(req, err, NULL, 0);
+}
+
+static const struct krg_rpc_type shadow_type = {
+	.type = KRG_MSG_SHADOW, .class = KRG_CLASS_MSG, .flags = KRG_RPC_QUEUED, .name = "shadow",
+	.handle = handle_shadow,
+	.min_len = sizeof(struct krg_shadow_msg), .max_len = sizeof(struct krg_shadow_msg),
+};
+
+/* ---- views ---- */
+
+/* This node is out: what it runs for others ends, before anybody may run it elsewhere. */
+static void kill_all(void)
+{
+	struct krg_guest *guest;
+	unsigned long at;
+
+	xa_lock(&guests);
+	xa_for_each(&guests, at, guest) {
+		struct pid *id = find_get_pid(at);
+		struct task_struct *task = get_pid_task(id, PIDTYPE_TGID);
+
+		put_pid(id);
+		if (!task)
+			continue;
+		pr_notice("process %lu of node %u ends: this node is out of the cluster\n", at, guest->home);
+		send_sig(SIGKILL, task, 1);
+		put_task_struct(task);
+	}
+	xa_unlock(&guests);
+}
+
+void krg_guest_view(const struct krg_view *view)
+{
+	struct krg_guest *guest;
+	unsigned long at;
+
+	if (!view) {
+		kill_all();
+		return;
+	}
+	/* Nobody is left who waits for its end; it goes on as a process of this node. */
+	xa_lock(&guests);
+	xa_for_each(&guests, at, guest)
+		if (!krg_view_find(view, guest->home))
+			kfree(__xa_erase(&guests, at));
+	xa_unlock(&guests);
+}
+
+/* ---- life ---- */
+
+static void guest_match(struct tracepoint *point, void *found)
+{
+	if (!strcmp(point->name, "sched_process_exit"))
+		*(struct tracepoint **)found = point;
+}
+
+int krg_guest_init(void)
+{
+	int err;
+
+	for_each_kernel_tracepoint(guest_match, &guest_point);
+	if (!guest_point) {
+		pr_err("tracepoint sched_process_exit is missing in this kernel\n");
+		return -ENOENT;
+	}
+	guest_wq = alloc_workqueue("krg_guest", WQ_UNBOUND, 0);
+	if (!guest_wq)
+		return -ENOMEM;
+	err = tracepoint_probe_register(guest_point, guest_exits, NULL);
+	if (err)
+		goto destroy;
+	err = krg_rpc_register(&shadow_type);
+	if (!err)
+		return 0;
+	tracepoint_probe_unregister(guest_point, guest_exits, NULL);
+	tracepoint_synchronize_unregister();
+destroy:
+	destroy_workqueue(guest_wq);
+	return err;
+}
+
+void krg_guest_exit(void)
+{
+	struct krg_guest *guest;
+	unsigned long at;
+
+	krg_rpc_unregister(&shadow_type);
+	tracepoint_probe_unregister(guest_point, guest_exits, NULL);
+	tracepoint_synchronize_unregister();
+	xa_for_each(&guests, at, guest)
+		krg_guest_forget(at);
+	destroy_workqueue(guest_wq);
+}

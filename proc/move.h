@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Migration: what source and target say to each other, and the life of both
+ * sides. The steps, and what happens when a node dies at any of them, are in
+ * Documentation/decisions/0003-who-runs.md.
+ */
+#ifndef KRG_PROC_MOVE_H
+#define KRG_PROC_MOVE_H
+
+#include <linux/types.h>
+
+#include <kerrighed/wire.h>
+
+/* Steps: KRG_MSG_MOVE asks, in this order; any may be refused. */
+enum krg_move_step {
+	KRG_MOVE_OPEN = 1,	/* an image is about to come */
+	KRG_MOVE_START,		/* all of it was sent: build */
+	KRG_MOVE_POLL,		/* how far is it? */
+	KRG_MOVE_GO,		/* the directory was written: read it, and go if it says so */
+	KRG_MOVE_ABORT,		/* forget it, kill what was built */
+};
+
+enum krg_move_state {
+	KRG_MOVE_RECEIVING = 1,
+	KRG_MOVE_BUILDING,
+	KRG_MOVE_READY,		/* waits for the directory's word */
+	KRG_MOVE_RUNS,
+	KRG_MOVE_FAILED,
+};
+
+struct krg_move_ask {
+	__le64 move;		/* chosen by the source, never used twice in its life */
+	__le32 step;		/* enum krg_move_step */
+	__le32 pid;		/* OPEN */
+	__le64 bytes;		/* START: of the image */
+	__le64 generation;	/* OPEN: the one the process gets by this move */
+};
+
+#define KRG_MOVE_REASON		1024	/* bytes, at most */
+
+struct krg_move_answer {
+	__le32 state;		/* enum krg_move_state */
+	__le32 error;		/* FAILED: a positive errno; the reason follows as text */
+};
+
+#define KRG_MOVE_PIECE		65536	/* bytes of an image in one message, at most */
+
+struct krg_move_data {
+	__le64 move;
+	__le64 offset;		/* in the image */
+};
+
+struct krg_proc_file;
+struct krg_text;
+struct krg_view;
+
+/* move_out.c: the source */
+long krg_move_ioctl(void __user *at);
+
+/* move_in.c: the target */
+/** Binds @file, opened by a helper that this module started, to the image @id; fills in a descriptor of it. */
+long krg_move_in_ioctl(struct krg_proc_file *file, void __user *at);
+/** The helper could not build; its reason is in @at. */
+long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at);
+/**
+ * All threads wait before user mode: may they go? Returns when the directory has said so.
+ * 0: go. -ECANCELED: the process runs elsewhere, or nowhere. -EINTR: the helper was killed. 0 at once for a session that
+ * is no migration.
+ */
+int krg_move_in_ready(struct krg_proc_file *file);
+/** The processes of @file's session run, or with @err they were killed after they might have. Nothing for other sessions. */
+void krg_move_in_gone(struct krg_proc_file *file, int err);
+/** The helper's last descriptor is closed. */
+void krg_move_in_release(struct krg_proc_file *file);
+/** A view was committed, or this node is out (NULL). */
+void krg_move_in_view(const struct krg_view *view);
+int krg_move_in_init(void);
+void krg_move_in_exit(void);
+
+#endif

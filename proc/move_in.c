@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Migration, the target's side: images that come from other nodes, the helper
+ * that builds a process of each, and the question to the directory whether the
+ * process may run. How a process is built is in restore*.c; the helper, a program
+ * that this module starts, is tools/restart.
+ *
+ * An image is kept in a file without a name until its process runs. Its source
+ * is asked nothing: it polls, and who runs is read from the directory.
+ */
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/kmod.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/umh.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include <kerrighed/membership.h>
+#include <kerrighed/rpc.h>
+
+#include "directory.h"
+#include "main.h"
+#include "move.h"
+#include "shadow.h"
+
+#define MOVES_MAX		64		/* images that are on their way here at a time */
+#define MOVE_BYTES_MAX		(1ULL << 40)	/* of an image */
+#define MOVE_RESERVE		(64UL << 20)	/* bytes of memory that images leave free */
+#define MOVE_ASK_MS		1000		/* between two looks into the directory */
+
+static char *helper = "/usr/bin/restart";
+module_param(helper, charp, 0600);
+MODULE_PARM_DESC(helper, "the program that builds a process which comes from another node");
+
+/* lock: state, error, reason, bound, news. Everything else is set once. */
+struct krg_move_in {
+	struct list_head node;
+	refcount_t refs;
+	u64 id, incarnation, generation;	/* of the move at its source, of the source, of the process here */
+	u64 token;			/* what the helper names it by */
+	u16 from, home;			/* home: what the directory says at the end; the helper's */
+	pid_t pid;
+	struct file *image;
+	atomic64_t received;
+	u64 bytes;			/* START: of the whole image */
+	struct work_struct work;
+	wait_queue_head_t wait;
+	spinlock_t lock;		/* innermost */
+	enum krg_move_state state;
+	int error;
+	u32 news;			/* counts what a waiter should look at */
+	bool bound, source_gone;	/* a helper has it; its source is out of the view */
+	char reason[KRG_MOVE_REASON];
+};
+
+/* Protects the list. Nothing is locked inside of it. */
+static DEFINE_MUTEX(moves_lock);
+static LIST_HEAD(moves);
+static unsigned int moves_count;
+static u64 moves_token;
+
+static struct workqueue_struct *moves_wq;	/* starts helpers */
+
+/* ---- life ---- */
+
+static void move_put(struct krg_move_in *m)
+{
+	if (!refcount_dec_and_test(&m->refs))
+		return;
+	fput(m->image);
+	kfree(m);
+}
+
+static void move_tell(struct krg_move_in *m)
+{
+	spin_lock(&m->lock);
+	WRITE_ONCE(m->news, m->news + 1);
+	spin_unlock(&m->lock);
+	wake_up_all(&m->wait);
+}
+
+static void move_set(struct krg_move_in *m, enum krg_move_state state)
+{
+	spin_lock(&m->lock);
+	if (m->state != KRG_MOVE_FAILED)
+		WRITE_ONCE(m->state, state);
+	spin_unlock(&m->lock);
+	move_tell(m);
+}
+
+/* The first reason counts; what runs does not fail any more. */
+__printf(3, 4) static void move_fail(struct krg_move_in *m, int error, const char *format, ...)
+{
+	va_list args;
+
+	spin_lock(&m->lock);
+	if (m->state != KRG_MOVE_FAILED && m->state != KRG_MOVE_RUNS) {
+		va_start(args, format);
+		vscnprintf(m->reason, sizeof(m->reason), format, args);
+		va_end(args);
+		m->error = error;
+		WRITE_ONCE(m->state, KRG_MOVE_FAILED);
+	}
+	spin_unlock(&m->lock);
+	move_tell(m);
+}
+
+static void move_forget(struct krg_move_in *m)
+{
+	bool listed;
+
+	mutex_lock(&moves_lock);
+	listed = !list_empty(&m->node);
+	if (listed) {
+		list_del_init(&m->node);
+		moves_count--;
+	}
+	mutex_unlock(&moves_lock);
+	if (listed)
+		move_put(m);
+}
+
+/* With a reference, or NULL: a move of a source, or with @from 0 the one that has @id as its token. */
+static struct krg_move_in *move_find(u16 from, u64 incarnation, u64 id)
+{
+	struct krg_move_in *m, *found = NULL;
+
+	mutex_lock(&moves_lock);
+	list_for_each_entry(m, &moves, node)
+		if (from ? m->from == from && m->incarnation == incarnation && m->id == id : m->token == id) {
+			refcount_inc(&m->refs);
+			found = m;
+			break;
+		}
+	mutex_unlock(&moves_lock);
+	return found;
+}
+
+static int move_add(struct krg_move_in *m)
+{
+	int err = 0;
+
+	mutex_lock(&moves_lock);
+	if (moves_count >= MOVES_MAX) {
+		err = -EBUSY;
+	} else {
+		list_add_tail(&m->node, &moves);
+		moves_count++;
+		m->token = ++moves_token;
+	}
+	mutex_unlock(&moves_lock);
+	return err;
+}
+
+/* ---- the helper ---- */
+
+static void start_helper(struct krg_move_in *m)
+{
+	char number[24], *program;
+	char *argv[] = { NULL, "--incoming", number, NULL };
+	char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", NULL };
+	int err;
+
+	snprintf(number, sizeof(number), "%llu", m->token);
+	kernel_param_lock(THIS_MODULE);
+	program = kstrdup(helper, GFP_KERNEL);
+	kernel_param_unlock(THIS_MODULE);
+	argv[0] = program ? strim(program) : NULL;
+	err = program ? call_usermodehelper(argv[0], argv, envp, UMH_WAIT_EXEC) : -ENOMEM;
+	if (err)
+		move_fail(m, -ENOEXEC, "helper: %s cannot be started: error %d", argv[0] ?: "-", err);
+	kfree(program);
+}
+
+static bool all_here(struct krg_move_in *m)
+{
+	return atomic64_read(&m->received) >= m->bytes || READ_ONCE(m->state) == KRG_MOVE_FAILED;
+}
+
+/* All pieces were sent before START; the last ones may be in other workers still. */
+static void start_work(struct work_struct *work)
+{
+	struct krg_move_in *m = container_of(work, struct krg_move_in, work);
+
+	if (!wait_event_timeout(m->wait, all_here(m), 30 * HZ))
+		move_fail(m, -EIO, "image: %lld of %llu bytes have come", (s64)atomic64_read(&m->received), m->bytes);
+	if (READ_ONCE(m->state) == KRG_MOVE_BUILDING)
+		start_helper(m);
+	move_put(m);
+}
+
+/* ---- messages ---- */
+
+static struct krg_move_in *move_new(struct krg_rpc_req *req, const struct krg_move_ask *ask)
+{
+	struct krg_move_in *m = kzalloc(sizeof(*m), GFP_KERNEL);
+	struct file *image = shmem_file_setup("krg-image", MAX_LFS_FILESIZE, VM_NORESERVE);
+
+	if (!m || IS_ERR(image)) {
+		kfree(m);
+		if (!IS_ERR(image))
+			fput(image);
+		return NULL;
+	}
+	refcount_set(&m->refs, 1);
+	m->image = image;
+	m->from = krg_rpc_req_node(req);
+	m->incarnation = krg_rpc_req_incarnation(req);
+	m->id = le64_to_cpu(ask->move);
+	m->generation = le64_to_cpu(ask->generation);
+	m->pid = le32_to_cpu(ask->pid);
+	m->state = KRG_MOVE_RECEIVING;
+	INIT_WORK(&m->work, start_work);
+	init_waitqueue_head(&m->wait);
+	spin_lock_init(&m->lock);
+	return m;
+}
+
+static int step_open(struct krg_rpc_req *req, const struct krg_move_ask *ask)
+{
+	struct krg_move_in *m;
+	int err;
+
+	if (!ask->move || le32_to_cpu(ask->pid) >= PID_MAX_LIMIT)
+		return -EINVAL;
+	m = move_new(req, ask);
+	if (!m)
+		return -ENOMEM;
+	err = move_add(m);
+	if (err)
+		move_put(m);
+	return err;
+}
+
+static int step_start(struct krg_move_in *m, const struct krg_move_ask *ask)
+{
+	int err = -EINVAL;
+
+	spin_lock(&m->lock);
+	if (m->state == KRG_MOVE_RECEIVING && le64_to_cpu(ask->bytes) <= MOVE_BYTES_MAX) {
+		m->bytes = le64_to_cpu(ask->bytes);
+		WRITE_ONCE(m->state, KRG_MOVE_BUILDING);
+		err = 0;
+	}
+	spin_unlock(&m->lock);
+	if (err)
+		return err;
+	refcount_inc(&m->refs);
+	queue_work(moves_wq, &m->work);
+	return 0;
+}
+
+static int move_step(struct krg_move_in *m, const struct krg_move_ask *ask)
+{
+	switch (le32_to_cpu(ask->step)) {
+	case KRG_MOVE_START:
+		return step_start(m, ask);
+	case KRG_MOVE_POLL:
+		return 0;
+	case KRG_MOVE_GO:
+		move_tell(m);	/* who waits reads the directory */
+		return 0;
+	case KRG_MOVE_ABORT:
+		move_fail(m, -ECANCELED, "the source gave up");
+		move_forget(m);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static void move_answer(struct krg_rpc_req *req, struct krg_move_in *m)
+{
+	struct krg_move_answer answer;
+	char reason[KRG_MOVE_REASON];
+	struct kvec vec[] = {
+		{ .iov_base = &answer, .iov_len = sizeof(answer) },
+		{ .iov_base = reason },
+	};
+
+	spin_lock(&m->lock);
+	answer.state = cpu_to_le32(m->state);
+	answer.error = cpu_to_le32(-m->error);
+	vec[1].iov_len = strscpy(reason, m->reason, sizeof(reason));
+	spin_unlock(&m->lock);
+	krg_rpc_reply(req, 0, vec, vec[1].iov_len ? 2 : 1);
+}
+
+static void handle_move(struct krg_rpc_req *req)
+{
+	const struct krg_move_ask *ask = krg_rpc_req_data(req);
+	struct krg_move_in *m;
+	int err = 0;
+
+	if (le32_to_cpu(ask->step) == KRG_MOVE_OPEN)
+		err = step_open(req, ask);
+	m = err ? NULL : move_find(krg_rpc_req_node(req), krg_rpc_req_incarnation(req), le64_to_cpu(ask->move));
+	if (!m) {
+		krg_rpc_reply(req, err ?: -ENOENT, NULL, 0);
+		return;
+	}
+	if (le32_to_cpu(ask->step) != KRG_MOVE_OPEN)
+		err = move_step(m, ask);
+	if (err)
+		krg_rpc_reply(req, err, NULL, 0);
+	else
+		move_answer(req, m);
+	move_put(m);
+}
+
+static int store_piece(struct krg_move_in *m, u64 offset, const void *at, u32 length)
+{
+	enum krg_move_state state = READ_ONCE(m->state);
+	loff_t pos = offset;
+	ssize_t n;
+
+	if (offset > MOVE_BYTES_MAX || (state != KRG_MOVE_RECEIVING && state != KRG_MOVE_BUILDING))
+		return -EINVAL;
+	if ((u64)si_mem_available() << PAGE_SHIFT < MOVE_RESERVE + length)
+		return -ENOMEM;
+	n = kernel_write(m->image, at, length, &pos);
+	return n == length ? 0 : n < 0 ? n : -ENOSPC;
+}
+
+static void handle_data(struct krg_rpc_req *req)
+{
+	const struct krg_move_data *head = krg_rpc_req_data(req);
+	u32 length = krg_rpc_req_len(req) - sizeof(*head);
+	struct krg_move_in *m;
+	int err;
+
+	m = move_find(krg_rpc_req_node(req), krg_rpc_req_incarnation(req), le64_to_cpu(head->move));
+	if (!m)
+		return;
+	err = store_piece(m, le64_to_cpu(head->offset), head + 1, length);
+	if (err) {
+		move_fail(m, err, "image: %u bytes at %llu cannot be kept: error %d", length,
+			  le64_to_cpu(head->offset), err);
+	} else {
+		atomic64_add(length, &m->received);
+		wake_up_all(&m->wait);
+	}
+	move_put(m);
+}
+
+static const struct krg_rpc_type move_type = {
+	.type = KRG_MSG_MOVE, .class = KRG_CLASS_MSG, .flags = KRG_RPC_QUEUED, .name = "move", .handle = handle_move,
+	.min_len = sizeof(struct krg_move_ask), .max_len = sizeof(struct krg_move_ask),
+};
+
+static const struct krg_rpc_type move_data_type = {
+	.type = KRG_MSG_MOVE_DATA, .class = KRG_CLASS_BULK, .flags = KRG_RPC_QUEUED, .name = "move_data",
+	.handle = handle_data,
+	.min_len = sizeof(struct krg_move_data) + 1, .max_len = sizeof(struct krg_move_data) + KRG_MOVE_PIECE,
+};
+
+/* ---- what the helper asks ---- */
+
+long krg_move_in_ioctl(struct krg_proc_file *file, void __user *at)
+{
+	struct krg_proc_incoming arg;
+	struct krg_move_in *m;
+	struct file *image;
+	int fd;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (copy_from_user(&arg, at, sizeof(arg)))
+		return -EFAULT;
+	m = arg.pad || !arg.id ? NULL : move_find(0, 0, arg.id);
+	if (!m)
+		return -ENOENT;
+	spin_lock(&m->lock);
+	fd = m->bound || m->state != KRG_MOVE_BUILDING ? -EBUSY : 0;
+	if (!fd)
+		m->bound = true;
+	spin_unlock(&m->lock);
+	if (!fd)
+		fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		move_put(m);
+		return fd;
+	}
+	arg.fd = fd;
+	if (copy_to_user(at, &arg, sizeof(arg)) || cmpxchg(&file->move, NULL, m)) {
+		put_unused_fd(fd);
+		move_fail(m, -EFAULT, "helper: asked in a wrong way");
+		move_put(m);
+		return -EFAULT;
+	}
+	image = get_file(m->image);
+	fd_install(fd, image);
+	return 0;
+}
+
+long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at)
+{
+	struct krg_move_in *m = READ_ONCE(file->move);
+	char reason[KRG_MOVE_REASON / 2];
+	struct krg_proc_text arg;
+
+	if (!m)
+		return -EINVAL;
+	if (copy_from_user(&arg, at, sizeof(arg)))
+		return -EFAULT;
+	arg.length = min_t(u32, arg.length, sizeof(reason) - 1);
+	if (copy_from_user(reason, (void __user *)arg.at, arg.length))
+		return -EFAULT;
+	reason[arg.length] = 0;
+	move_fail(m, -EIO, "%s", reason);
+	return 0;
+}
+
+/* 0: go, -ECANCELED: not, -EAGAIN: not decided. */
+static int look(struct krg_move_in *m)
+{
+	struct krg_view *view = krg_view_get();
+	struct krg_whereabouts at;
+	bool gone = READ_ONCE(m->source_gone);	/* before the record is read: then nobody writes it after that */
+	u16 self = view ? view->self : 0;
+	int err;
+
+	krg_view_put(view);
+	if (!self)
+		return -ECANCELED;
+	err = krg_directory_read(m->pid, &at);
+	if (err == -EIO || err == -ENOTCONN)
+		return -ECANCELED;	/* lost, or this node is out: not known, so not run */
+	if (err)
+		return -EAGAIN;
+	if (at.runner == self && at.generation == m->generation) {
+		err = krg_guest_add(m->pid, at.home, at.generation);
+		if (err)
+			return -EAGAIN;	/* its end would be told to nobody: when there is memory */
+		m->home = at.home;
+		return 0;
+	}
+	return gone || at.generation > m->generation ? -ECANCELED : -EAGAIN;
+}
+
+int krg_move_in_ready(struct krg_proc_file *file)
+{
+	struct krg_move_in *m = READ_ONCE(file->move);
+	u32 seen;
+	int err;
+
+	if (!m)
+		return 0;
+	move_set(m, KRG_MOVE_READY);
+	for (;;) {
+		seen = READ_ONCE(m->news);
+		err = READ_ONCE(m->state) == KRG_MOVE_READY ? look(m) : -ECANCELED;
+		if (err != -EAGAIN)
+			return err;
+		/* The time is for a GO that was lost. */
+		if (wait_event_killable_timeout(m->wait, READ_ONCE(m->news) != seen,
+						msecs_to_jiffies(MOVE_ASK_MS)) < 0)
+			return -EINTR;
+	}
+}
+
+void krg_move_in_gone(struct krg_proc_file *file, int err)
+{
+	struct krg_move_in *m = READ_ONCE(file->move);
+
+	if (!m)
+		return;
+	if (err)
+		krg_guest_lost(m->pid);
+	else
+		move_set(m, KRG_MOVE_RUNS);
+	if (!err && m->home != m->from)
+		krg_guest_arrived(m->pid, m->home, m->generation);
+}
+
+void krg_move_in_release(struct krg_proc_file *file)
+{
+	struct krg_move_in *m = file->move;
+
+	if (!m)
+		return;
+	move_fail(m, -EIO, "helper: it ended before the process was there");
+	if (READ_ONCE(m->state) == KRG_MOVE_RUNS)
+		move_forget(m);
+	move_put(m);
+}
+
+/* ---- views ---- */
+
+static bool is_member(const struct krg_view *view, const struct krg_move_in *m)
+{
+	const struct krg_mbr_member *member = view ? krg_view_find(view, m->from) : NULL;
+
+	return member && member->incarnation == m->incarnation;
+}
+
+void krg_move_in_view(const struct krg_view *view)
+{
+	struct krg_move_in *m, *next;
+	LIST_HEAD(ended);
+
+	mutex_lock(&moves_lock);
+	list_for_each_entry_safe(m, next, &moves, node) {
+		if (is_member(view, m))
+			continue;
+		WRITE_ONCE(m->source_gone, true);
+		list_move(&m->node, &ended);
+		moves_count--;
+	}
+	mutex_unlock(&moves_lock);
+	list_for_each_entry_safe(m, next, &ended, node) {
+		list_del_init(&m->node);
+		/* What is ready asks the directory; what is not never will be. */
+		if (READ_ONCE(m->state) != KRG_MOVE_READY)
+			move_fail(m, -EHOSTDOWN, "node %u, where it comes from, is out", m->from);
+		move_tell(m);
+		move_put(m);
+	}
+}
+
+int krg_move_in_init(void)
+{
+	int err;
+
+	moves_wq = alloc_workqueue("krg_move", WQ_UNBOUND, MOVES_MAX);
+	if (!moves_wq)
+		return -ENOMEM;
+	err = krg_rpc_register(&move_type);
+	if (err)
+		goto destroy;
+	err = krg_rpc_register(&move_data_type);
+	if (!err)
+		return 0;
+	krg_rpc_unregister(&move_type);
+destroy:
+	destroy_workqueue(moves_wq);
+	return err;
+}
+
+void krg_move_in_exit(void)
+{
+	krg_rpc_unregister(&move_data_type);
+	krg_rpc_unregister(&move_type);
+	krg_move_in_view(NULL);
+	destroy_workqueue(moves_wq);
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shadows. When a process moves away from the node where it was born, the task
+ * itself stays there, parked on its way to user mode, without memory and files:
+ * parents, groups, sessions, wait and kill go on finding it, by the kernel's own
+ * code. It passes on every signal to where the process runs, and ends as the
+ * process does. On any other node the old threads simply end.
+ *
+ * Every action is set to a handler that is never called, also that of SIGKILL: so
+ * the kernel ends, stops and ignores nothing by itself, and all signals are queued.
+ */
+#include <linux/delay.h>
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+
+#include <kerrighed/compat.h>
+#include <kerrighed/membership.h>
+#include <kerrighed/pid.h>
+#include <kerrighed/rpc.h>
+#include <kerrighed/symbol.h>
+
+#include "member.h"
+#include "park.h"
+#include "shadow.h"
+
+#define SHADOW_ASK_MS	5000
+#define SHADOW_TRIES	100
+#define SHADOW_AGAIN_MS	50
+#define SHADOW_HANDLER	((__sighandler_t)0x1000UL)	/* anything but default and ignore */
+
+/* shadows_lock: node, ended, code, runner, generation. Everything else is set before the threads are let go. */
+struct krg_shadow {
+	struct list_head node;
+	refcount_t refs;
+	pid_t pid;
+	u16 runner;
+	bool home;			/* the process was born here */
+	u64 generation;
+	wait_queue_head_t wait;
+	bool ended;			/* written once, after code */
+	u32 code;
+	bool armed;
+	u16 taken[2][_NSIG];		/* pending signals that the process has where it is now */
+	struct k_sigaction action[_NSIG];	/* what armed replaced */
+};
+
+/* Protects the list. Nothing is locked inside of it. */
+static DEFINE_MUTEX(shadows_lock);
+static LIST_HEAD(shadows);
+static unsigned int shadows_count;
+
+static void shadow_put(struct krg_shadow *shadow)
+{
+	if (refcount_dec_and_test(&shadow->refs))
+		kfree(shadow);
+}
+
+/* ---- in its leader ---- */
+
+static void drop_descriptors(void)
+{
+	unsigned int fd, count;
+
+	rcu_read_lock();
+	count = files_fdtable(current->files)->max_fds;
+	rcu_read_unlock();
+	for (fd = 0; fd < count; fd++)
+		close_fd(fd);
+}
+
+/* Nothing of the thread is to happen in memory that is no longer its own. */
+static void forget_user_memory(void)
+{
+	current->clear_child_tid = NULL;
+	current->robust_list = NULL;
+	current->rseq = NULL;
+}
+
+static void pass_on(struct krg_shadow *shadow, const kernel_siginfo_t *info)
+{
+	struct krg_shadow_msg msg = { .what = cpu_to_le32(KRG_SHADOW_SIGNAL), .pid = cpu_to_le32(shadow->pid) };
+	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
+	int err = -ESRCH, tries;
+	u16 runner = 0;
+
+	BUILD_BUG_ON(sizeof(*info) > sizeof(msg.info));
+	memcpy(msg.info, info, sizeof(*info));
+	/* It may be on its way from one node to the next, or have ended: one of both is heard of soon. */
+	for (tries = 0; tries < SHADOW_TRIES && err < 0 && !READ_ONCE(shadow->ended); tries++) {
+		if (tries)
+			msleep(SHADOW_AGAIN_MS);
+		mutex_lock(&shadows_lock);
+		runner = shadow->runner;
+		msg.generation = cpu_to_le64(shadow->generation);
+		mutex_unlock(&shadows_lock);
+		err = krg_rpc_call(runner, KRG_MSG_SHADOW, &vec, 1, NULL, 0, SHADOW_ASK_MS);
+	}
+	if (err < 0 && !READ_ONCE(shadow->ended))
+		pr_warn_ratelimited("signal %d for process %d on node %u is lost: error %d\n", info->si_signo,
+				    shadow->pid, runner, err);
+}
+
+/* The next one that did not travel with the process. */
+static bool take_signal(struct krg_shadow *shadow, kernel_siginfo_t *info)
+{
+	sigset_t none = {};
+	enum pid_type type;
+	u16 *taken;
+	int signal;
+
+	do {
+		spin_lock_irq(&current->sighand->siglock);
+		signal = krg_dequeue_signal(&none, info, &type);
+		spin_unlock_irq(&current->sighand->siglock);
+		taken = signal ? &shadow->taken[type != PIDTYPE_PID][signal - 1] : NULL;
+	} while (signal && *taken && (*taken)--);
+	return signal;
+}
+
+static void pass_on_all(struct krg_shadow *shadow)
+{
+	kernel_siginfo_t info;
+
+	while (!READ_ONCE(shadow->ended) && take_signal(shadow, &info))
+		pass_on(shadow, &info);
+}
+
+static void be_shadow(struct krg_shadow *shadow)
+{
+	while (!READ_ONCE(shadow->ended)) {
+		wait_event_interruptible(shadow->wait, READ_ONCE(shadow->ended));
+		pass_on_all(shadow);
+		/* What woke it may have been something else that counts as a signal. */
+		clear_thread_flag(TIF_NOTIFY_SIGNAL);
+	}
+}
+
+/* What the process had blocked wakes its shadow too: whether it is delivered is decided where it runs. */
+static void hear_all(void)
+{
+	spin_lock_irq(&current->sighand->siglock);
+	sigemptyset(&current->blocked);
+	recalc_sigpending();
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+static int leader_ends(struct krg_shadow *shadow)
+{
+	mutex_lock(&shadows_lock);
+	list_del_init(&shadow->node);
+	shadows_count--;
+	mutex_unlock(&shadows_lock);
+	krg_member_changed();
+	return shadow->code;
+}
+
+/* Runs in every thread when it is let go; what it was has been moved. Does not return. */
+static void shadow_thread(struct krg_thread *thread, void *data)
+{
+	struct krg_shadow *shadow = data;
+	bool leader = thread_group_leader(current), home = shadow->home;
+	int code = 0;
+
+	refcount_inc(&shadow->refs);
+	__module_get(THIS_MODULE);
+	krg_frozen_leave(thread);
+	forget_user_memory();
+	if (leader) {
+		hear_all();
+		vm_munmap(0, TASK_SIZE_MAX);
+		drop_descriptors();
+		pass_on_all(shadow);	/* what came while it was frozen */
+	}
+	if (home && leader) {
+		be_shadow(shadow);
+		code = leader_ends(shadow);
+	}
+	shadow_put(shadow);
+	module_put(THIS_MODULE);
+	/* Not as a group: the leader would take its SIGKILL for one to be passed on. */
+	if (!leader)
+		krg_thread_exit();
+	krg_group_exit(code);
+}
+
+/* ---- signals ---- */
+
+static void put_actions(struct krg_shadow *shadow, struct sighand_struct *sighand)
+{
+	lockdep_assert_held(&sighand->siglock);
+	memcpy(sighand->action, shadow->action, sizeof(shadow->action));
+	shadow->armed = false;
+}
+
+static void take_actions(struct krg_shadow *shadow, struct sighand_struct *sighand)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&sighand->siglock);
+	memcpy(shadow->action, sighand->action, sizeof(shadow->action));
+	memset(sighand->action, 0, sizeof(sighand->action));
+	for (i = 0; i < _NSIG; i++)
+		sighand->action[i].sa.sa_handler = SHADOW_HANDLER;
+	shadow->armed = true;
+}
+
+static struct task_struct *leader_of(struct krg_frozen *set)
+{
+	return list_first_entry(&set->processes, struct krg_process, node)->leader;
+}
+
+/*
+ * The actions of a process that may be dying, locked; NULL: it has none any more. What is found before the lock is held may
+ * be another process's by then (sighand_cache keeps the type, not the owner).
+ */
+static struct sighand_struct *lock_actions(struct task_struct *leader)
+{
+	struct sighand_struct *sighand;
+
+	rcu_read_lock();
+	for (;;) {
+		sighand = rcu_dereference(leader->sighand);
+		if (!sighand)
+			break;
+		spin_lock_irq(&sighand->siglock);
+		if (sighand == rcu_access_pointer(leader->sighand))
+			break;
+		spin_unlock_irq(&sighand->siglock);
+	}
+	rcu_read_unlock();
+	return sighand;
+}
+
+int krg_shadow_arm(struct krg_shadow *shadow, struct krg_frozen *set)
+{
+	struct task_struct *leader = leader_of(set);
+	struct sighand_struct *sighand = lock_actions(leader);	/* held threads can still be killed */
+	int err = -ESRCH;
+
+	if (!sighand)
+		return -ESRCH;
+	if (!(leader->signal->flags & SIGNAL_GROUP_EXIT) && !fatal_signal_pending(leader)) {
+		take_actions(shadow, sighand);
+		err = 0;
+	}
+	spin_unlock_irq(&sighand->siglock);
+	return err;
+}
+
+/* ---- life ---- */
+
+struct krg_shadow *krg_shadow_new(pid_t pid, u16 runner, u64 generation)
+{
+	struct krg_shadow *shadow = kzalloc(sizeof(*shadow), GFP_KERNEL_ACCOUNT);
+	struct krg_view *view = krg_view_get();
+
+	if (shadow) {
+		INIT_LIST_HEAD(&shadow->node);
+		refcount_set(&shadow->refs, 1);
+		shadow->pid = pid;
+		shadow->runner = runner;
+		shadow->home = view && krg_pid_node(pid) == view->self;
+		shadow->generation = generation;
+		init_waitqueue_head(&shadow->wait);
+	}
+	krg_view_put(view);
+	return shadow;
+}
+
+static void shadow_release(void *data)
+{
+	shadow_put(data);
+}
+
+void krg_shadow_start(struct krg_shadow *shadow, struct krg_frozen *set)
+{
+	/* The end of its threads here is not the end of the process. */
+	krg_guest_forget(shadow->pid);
+	if (shadow->home) {
+		mutex_lock(&shadows_lock);
+		list_add_tail(&shadow->node, &shadows);
+		shadows_count++;
+		mutex_unlock(&shadows_lock);
+	}
+	memcpy(shadow->taken, set->taken, sizeof(shadow->taken));
+	krg_frozen_then(set, shadow_thread, shadow, shadow_release);
+}
+
+void krg_shadow_drop(struct krg_shadow *shadow, struct krg_frozen *set)
+{
+	struct sighand_struct *sighand = shadow->armed ? lock_actions(leader_of(set)) : NULL;
+
+	if (sighand) {
+		bool killed = sigismember(&leader_of(set)->signal->shared_pending.signal, SIGKILL);
+
+		put_actions(shadow, sighand);
+		spin_unlock_irq(&sighand->siglock);
+		/* It was only queued while nothing was to end the process. */
+		if (killed)
+			send_sig(SIGKILL, leader_of(set), 1);
+	}
+	shadow_put(shadow);
+}
+
+/* ---- what becomes of it ---- */
+
+static void shadow_end(struct krg_shadow *shadow, u32 code)
+{
+	lockdep_assert_held(&shadows_lock);
+	if (shadow->ended)
+		return;
+	shadow->code = code;
+	smp_wmb();	/* with whoever sees ended, and then reads code */
+	WRITE_ONCE(shadow->ended, true);
+	wake_up_all(&shadow->wait);
+}
+
+bool krg_shadow_ended(pid_t pid, u64 generation, u32 code)
+{
+	struct krg_shadow *shadow;
+	bool found = false;
+
+	mutex_lock(&shadows_lock);
+	list_for_each_entry(shadow, &shadows, node)
+		if (shadow->pid == pid && shadow->generation <= generation) {
+			shadow_end(shadow, code);
+			found = true;
+		}
+	mutex_unlock(&shadows_lock);
+	return found;
+}
+
+bool krg_shadow_moved(pid_t pid, u64 generation, u16 runner)
+{
+	struct krg_shadow *shadow;
+	bool found = false;
+
+	mutex_lock(&shadows_lock);
+	list_for_each_entry(shadow, &shadows, node)
+		if (shadow->pid == pid) {
+			found = true;
+			if (generation > shadow->generation) {
+				shadow->generation = generation;
+				shadow->runner = runner;
+			}
+		}
+	mutex_unlock(&shadows_lock);
+	return found;
+}
+
+void krg_shadow_view(const struct krg_view *view)
+{
+	struct krg_shadow *shadow;
+
+	mutex_lock(&shadows_lock);
+	list_for_each_entry(shadow, &shadows, node)
+		if (!view || !krg_view_find(view, shadow->runner)) {
+			if (view)
+				pr_notice("process %d was lost with node %u\n", shadow->pid, shadow->runner);
+			shadow_end(shadow, SIGKILL);
+		}
+	mutex_unlock(&shadows_lock);
+}
+
+unsigned int krg_shadows(void)
+{
+	return READ_ONCE(shadows_count);
+}
