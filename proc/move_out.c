@@ -242,9 +242,27 @@ static int move_frozen(struct krg_move_out *m, struct krg_frozen *set, u32 timeo
 	return min(err, 0);
 }
 
-static bool is_alone(struct krg_frozen *set)
+/* Its children would stay behind with its shadow, and it could wait for none of them. */
+static int judge_family(struct krg_frozen *set, struct krg_text *text)
 {
-	return list_is_singular(&set->processes);
+	struct krg_process *process = list_first_entry(&set->processes, struct krg_process, node);
+	struct krg_thread *thread;
+	bool alone = list_is_singular(&set->processes);
+
+	krg_for_each_thread(process, thread)
+		alone = alone && list_empty(&thread->task->children);
+	if (alone)
+		return 0;
+	krg_text_add(text, "process: %d has children, and only one process at a time can move yet",
+		     task_pid_nr(process->leader));
+	return -EOPNOTSUPP;
+}
+
+static int judge_set(struct krg_frozen *set, bool frozen, struct krg_text *text)
+{
+	int err = krg_check(set, frozen, text), family = judge_family(set, text);
+
+	return err ?: family;
 }
 
 /* What can be seen without disturbing it. */
@@ -255,11 +273,7 @@ static int move_survey(const struct krg_proc_migrate *arg, struct krg_text *text
 
 	if (IS_ERR(set))
 		return PTR_ERR(set);
-	err = krg_check(set, false, text);
-	if (!err && !is_alone(set)) {
-		krg_text_add(text, "process: %d has descendants, and only one process at a time can move yet", arg->pid);
-		err = -EOPNOTSUPP;
-	}
+	err = judge_set(set, false, text);
 	krg_unfreeze(set);
 	return err;
 }
@@ -274,7 +288,7 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	int err;
 
 	err = move_survey(arg, text);
-	if (err)
+	if (err || !arg->node)
 		return err;
 	m.head = kvmalloc(sizeof(*m.head) + KRG_MOVE_PIECE, GFP_KERNEL);
 	if (!m.head)
@@ -284,7 +298,7 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	err = PTR_ERR_OR_ZERO(set);
 	if (!err) {
 		m.pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
-		err = krg_check(set, true, text);
+		err = judge_set(set, true, text);
 		if (!err)
 			err = move_frozen(&m, set, arg->timeout_ms);
 		krg_unfreeze(set);
@@ -303,7 +317,7 @@ long krg_move_ioctl(void __user *at)
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~KRG_PROC_TREE || !arg.node || arg.node > U16_MAX)
+	if (arg.flags & ~KRG_PROC_TREE || arg.node > U16_MAX)
 		return -EINVAL;
 	err = move_process(&arg, &text);
 	if (krg_text_give(&text, &arg.error) || copy_to_user(at, &arg, sizeof(arg)))

@@ -142,12 +142,12 @@ static void park_work(struct callback_head *work)
 		thread_set_state(thread, KRG_THREAD_PARKED, &registers, err);
 		kvfree(registers.xstate);
 		wait_event_killable(set->release, READ_ONCE(set->released));
-		if (smp_load_acquire(&set->released) && set->then) {
-			set->then(thread, set->data);
-			return;
-		}
 	}
-	krg_frozen_leave(thread);
+	/* Also who was stopped all the time, and comes here when it is told to go on: its process may run elsewhere by now. */
+	if (!(current->flags & PF_EXITING) && smp_load_acquire(&set->released) && set->then)
+		set->then(thread, set->data);
+	else
+		krg_frozen_leave(thread);
 }
 
 void krg_frozen_leave(struct krg_thread *thread)

@@ -124,8 +124,8 @@ struct krg_frozen *krg_freeze(pid_t pid, bool tree, u32 timeout_ms, struct krg_t
 struct krg_frozen *krg_survey(pid_t pid, bool tree, struct krg_text *text);
 /**
  * krg_frozen_then() - says what held threads do when they are let go
- * @then: called in each of them that is still held, with nothing below it on the stack and no lock; it has to call
- *	krg_frozen_leave() before it uses anything but @data, and need not return
+ * @then: called in each of them, with nothing below it on the stack and no lock, in one that was stopped when it is told to
+ *	go on; it has to call krg_frozen_leave() before it uses anything but @data, and need not return
  * @put: called once when nobody uses the set any more
  */
 void krg_frozen_then(struct krg_frozen *set, void (*then)(struct krg_thread *thread, void *data), void *data,

@@ -282,6 +282,8 @@ static void shadow_release(void *data)
 
 void krg_shadow_start(struct krg_shadow *shadow, struct krg_frozen *set)
 {
+	struct krg_view *view;
+
 	/* The end of its threads here is not the end of the process. */
 	krg_guest_forget(shadow->pid);
 	if (shadow->home) {
@@ -290,6 +292,10 @@ void krg_shadow_start(struct krg_shadow *shadow, struct krg_frozen *set)
 		shadows_count++;
 		mutex_unlock(&shadows_lock);
 	}
+	/* A view that was committed before the shadow was in the list has not looked at it. */
+	view = krg_view_get();
+	krg_shadow_view(view);
+	krg_view_put(view);
 	memcpy(shadow->taken, set->taken, sizeof(shadow->taken));
 	krg_frozen_then(set, shadow_thread, shadow, shadow_release);
 }

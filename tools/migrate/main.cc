@@ -84,10 +84,10 @@ int complain(bool json, const Error& error) {
 }
 
 void check(const Arguments& arguments) {
-    krg_proc_check request{};
+    krg_proc_migrate request{};
     request.pid = arguments.pid;
     request.flags = arguments.tree ? KRG_PROC_TREE : 0;
-    Device()(KRG_PROC_CHECK, request, &krg_proc_check::refusals, fmt::format("process {} cannot move", arguments.pid));
+    Device()(KRG_PROC_MIGRATE, request, &krg_proc_migrate::error, fmt::format("process {} cannot move", arguments.pid));
     if (arguments.json)
         std::cout << Json{{"output_version", {{"command", "migrate --check"}, {"major", 1}, {"minor", 0}}},
                           {"pid", arguments.pid},

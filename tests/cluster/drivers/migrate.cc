@@ -142,6 +142,12 @@ void scenario_refused(Test& test) {
     refused(test, fmt::format("{} 1", moving.pid), 8, "node 1", "the node where it is");
     refused(test, "1 2", 1, "init", "the first process of a node");
     refused(test, "99999 2", 8, "", "a process that there is not");
+    refused(test, fmt::format("--check {}", moving.pid), 0, "", "nothing, when it is only asked about");
+    // Its parent, the shell, has a child.
+    refused(test, fmt::format("--check $(sed -n 's/^PPid:.//p' /proc/{}/status)", moving.pid), 7, "has children",
+            "a process with children, when it is only asked about");
+    refused(test, fmt::format("$(sed -n 's/^PPid:.//p' /proc/{}/status) 2", moving.pid), 7, "has children",
+            "a process with children");
     test.report.check(memory_on(test, 1, moving.pid) > 0, "none of it disturbed anybody");
     finish(test, moving, 1);
     require_text(test, 1, moving.folder + "/code", "0", "it ends as ever");
