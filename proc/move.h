@@ -29,7 +29,7 @@ enum krg_move_state {
 };
 
 struct krg_move_ask {
-	__le64 move;		/* chosen by the source, never used twice in its life */
+	__le64 move;		/* chosen by the source at random, not 0 */
 	__le32 step;		/* enum krg_move_step */
 	__le32 pid;		/* OPEN */
 	__le64 bytes;		/* START: of the image */

@@ -8,6 +8,7 @@
 #include <linux/cred.h>
 #include <linux/delay.h>
 #include <linux/jiffies.h>
+#include <linux/random.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -39,8 +40,6 @@ struct krg_move_out {
 	struct krg_text *text;
 	struct krg_move_data *head;	/* and the piece that is being filled */
 };
-
-static atomic64_t move_ids;
 
 /* ---- talking ---- */
 
@@ -281,7 +280,7 @@ static int move_survey(const struct krg_proc_migrate *arg, struct krg_text *text
 static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 {
 	struct krg_move_out m = {
-		.sink.write = move_write, .id = atomic64_inc_return(&move_ids), .to = arg->node, .text = text,
+		.sink.write = move_write, .id = get_random_u64() | 1, .to = arg->node, .text = text,
 	};
 	struct krg_frozen *set;
 	ktime_t began;

@@ -152,14 +152,15 @@ static void hear_all(void)
 	spin_unlock_irq(&current->sighand->siglock);
 }
 
-static int leader_ends(struct krg_shadow *shadow)
+static void unlist(struct krg_shadow *shadow)
 {
 	mutex_lock(&shadows_lock);
-	list_del_init(&shadow->node);
-	shadows_count--;
+	if (!list_empty(&shadow->node)) {
+		list_del_init(&shadow->node);
+		shadows_count--;
+	}
 	mutex_unlock(&shadows_lock);
 	krg_member_changed();
-	return shadow->code;
 }
 
 /* Runs in every thread when it is let go; what it was has been moved. Does not return. */
@@ -181,7 +182,8 @@ static void shadow_thread(struct krg_thread *thread, void *data)
 	}
 	if (home && leader) {
 		be_shadow(shadow);
-		code = leader_ends(shadow);
+		unlist(shadow);
+		code = shadow->code;
 	}
 	shadow_put(shadow);
 	module_put(THIS_MODULE);
@@ -252,6 +254,13 @@ int krg_shadow_arm(struct krg_shadow *shadow, struct krg_frozen *set)
 		err = 0;
 	}
 	spin_unlock_irq(&sighand->siglock);
+	/* Before the directory says anything: the process may have run and ended before its threads here are let go. */
+	if (!err && shadow->home) {
+		mutex_lock(&shadows_lock);
+		list_add_tail(&shadow->node, &shadows);
+		shadows_count++;
+		mutex_unlock(&shadows_lock);
+	}
 	return err;
 }
 
@@ -286,12 +295,6 @@ void krg_shadow_start(struct krg_shadow *shadow, struct krg_frozen *set)
 
 	/* The end of its threads here is not the end of the process. */
 	krg_guest_forget(shadow->pid);
-	if (shadow->home) {
-		mutex_lock(&shadows_lock);
-		list_add_tail(&shadow->node, &shadows);
-		shadows_count++;
-		mutex_unlock(&shadows_lock);
-	}
 	/* A view that was committed before the shadow was in the list has not looked at it. */
 	view = krg_view_get();
 	krg_shadow_view(view);
@@ -313,6 +316,7 @@ void krg_shadow_drop(struct krg_shadow *shadow, struct krg_frozen *set)
 		if (killed)
 			send_sig(SIGKILL, leader_of(set), 1);
 	}
+	unlist(shadow);
 	shadow_put(shadow);
 }
 
