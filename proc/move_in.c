@@ -25,6 +25,7 @@
 #include <linux/workqueue.h>
 
 #include <kerrighed/membership.h>
+#include <kerrighed/pid.h>
 #include <kerrighed/rpc.h>
 
 #include "directory.h"
@@ -230,7 +231,7 @@ static int step_open(struct krg_rpc_req *req, const struct krg_move_ask *ask)
 	struct krg_move_in *m;
 	int err;
 
-	if (!ask->move || le32_to_cpu(ask->pid) >= PID_MAX_LIMIT)
+	if (!ask->move || le32_to_cpu(ask->pid) >= KRG_PID_LIMIT)
 		return -EINVAL;
 	m = move_new(req, ask);
 	if (!m)
