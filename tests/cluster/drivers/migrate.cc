@@ -153,15 +153,7 @@ void scenario_refused(Test& test) {
     require_text(test, 1, moving.folder + "/code", "0", "it ends as ever");
 }
 
-void scenario_unload(Test& test) {
-    for (int node : running(test)) {
-        ProcessResult left = test.cluster.krgadm(node, {"cluster", "leave", "--wait=60"}, 100);
-        test.report.require(left.done(), fmt::format("node {} leaves", node), left.evidence());
-        ProcessResult gone = test.cluster.shell(node, "rmmod krg_proc && rmmod hadsm && rmmod kerrighed");
-        test.report.check(gone.done(), fmt::format("rmmod succeeds on node {}", node), gone.evidence());
-    }
-    check_kernel_logs(test);
-}
+void scenario_unload(Test& test) { unload_everywhere(test, {"krg_proc", "hadsm", "kerrighed"}); }
 
 }  // namespace
 

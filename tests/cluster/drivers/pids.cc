@@ -93,16 +93,7 @@ void scenario_leave(Test& test) {
     check_inside(test, 3, fork_many(test, 3, 40, 4), 40, "a member again");
 }
 
-void scenario_unload(Test& test) {
-    for (int node : running(test)) {
-        ProcessResult left = test.cluster.krgadm(node, {"cluster", "leave", "--wait=60"}, 100);
-        test.report.require(left.done(), fmt::format("node {} leaves", node), left.evidence());
-        ProcessResult gone = test.cluster.shell(node,
-                                                "! grep -q '^krg_proc ' /proc/modules || rmmod krg_proc; rmmod kerrighed");
-        test.report.check(gone.done(), fmt::format("rmmod succeeds on node {}", node), gone.evidence());
-    }
-    check_kernel_logs(test);
-}
+void scenario_unload(Test& test) { unload_everywhere(test, {"krg_proc", "kerrighed"}); }
 
 }  // namespace
 

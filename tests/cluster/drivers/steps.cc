@@ -4,6 +4,7 @@
 #include "steps.hh"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sstream>
 
 namespace krg::cluster_test {
@@ -54,6 +55,18 @@ ProcessResult check_refused(Test& test, int node, const std::vector<std::string>
 void require_join(Test& test, int node, const std::string& sentence) {
     ProcessResult result = test.cluster.krgadm(node, {"cluster", "join", "--wait=60"}, 100);
     test.report.require(result.done(), sentence, result.evidence());
+}
+
+void unload_everywhere(Test& test, const std::vector<std::string>& modules) {
+    for (int node : running(test)) {
+        ProcessResult left = test.cluster.krgadm(node, {"cluster", "leave", "--wait=60"}, 100);
+        test.report.require(left.done(), fmt::format("node {} leaves", node), left.evidence());
+        ProcessResult gone =
+            test.cluster.shell(node, fmt::format("for m in {}; do ! grep -q \"^$m \" /proc/modules || rmmod $m || exit; done",
+                                                 fmt::join(modules, " ")));
+        test.report.check(gone.done(), fmt::format("rmmod succeeds on node {}", node), gone.evidence());
+    }
+    check_kernel_logs(test);
 }
 
 EventListener::EventListener(Test& test, int node)

@@ -27,6 +27,9 @@ ProcessResult check_refused(Test& test, int node, const std::vector<std::string>
 /// Lets an outside node join again, or fails the scenario.
 void require_join(Test& test, int node, const std::string& sentence);
 
+/// All nodes leave and unload these modules, those that are loaded, in this order; their kernels must have had nothing to complain about.
+void unload_everywhere(Test& test, const std::vector<std::string>& modules);
+
 /// `krgadm --json monitor` on a node, beside the scenario.
 class EventListener {
 public:
