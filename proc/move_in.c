@@ -406,17 +406,19 @@ long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at)
 {
 	struct krg_move_in *m = READ_ONCE(file->move);
 	char reason[KRG_MOVE_REASON / 2];
-	struct krg_proc_text arg;
+	struct krg_proc_incoming_failed arg;
 
 	if (!m)
 		return -EINVAL;
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	arg.length = min_t(u32, arg.length, sizeof(reason) - 1);
-	if (copy_from_user(reason, (void __user *)arg.at, arg.length))
+	if (arg.pad || arg.error >= MAX_ERRNO)
+		return -EINVAL;
+	arg.why.length = min_t(u32, arg.why.length, sizeof(reason) - 1);
+	if (copy_from_user(reason, (void __user *)arg.why.at, arg.why.length))
 		return -EFAULT;
-	reason[arg.length] = 0;
-	move_fail(m, -EIO, "%s", reason);
+	reason[arg.why.length] = 0;
+	move_fail(m, -(int)arg.error ?: -EIO, "%s", reason);
 	return 0;
 }
 

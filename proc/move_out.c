@@ -303,6 +303,7 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 		krg_unfreeze(set);
 	}
 	arg->bytes = m.offset;
+	arg->generation = m.generation;
 	arg->frozen_ns = ktime_to_ns(ktime_sub(ktime_get(), began));
 	kvfree(m.head);
 	return err;

@@ -109,6 +109,7 @@ void move(const Arguments& arguments) {
                       {"pid", arguments.pid},
                       {"node", arguments.node},
                       {"bytes", request.bytes},
+                      {"generation", request.generation},
                       {"frozen_ms", static_cast<double>(request.frozen_ns) / 1e6}}
                      .dump()
               << std::endl;

@@ -64,9 +64,11 @@ public:
     [[nodiscard]] int device() const { return device_; }
     [[nodiscard]] std::string path() const { return fmt::format("/proc/self/fd/{}", image_); }
     /** The source hears why. */
-    void failed(const std::string& why) const {
-        krg_proc_text text{reinterpret_cast<u64>(why.data()), 0, static_cast<u32>(why.size())};
-        ioctl(device_, KRG_PROC_INCOMING_FAILED, &text);
+    void failed(const std::string& why, Exit exit) const {
+        krg_proc_incoming_failed arg{};
+        arg.why = {reinterpret_cast<u64>(why.data()), 0, static_cast<u32>(why.size())};
+        arg.error = exit == Exit::unsafe ? EOPNOTSUPP : exit == Exit::not_permitted ? EPERM : EIO;
+        ioctl(device_, KRG_PROC_INCOMING_FAILED, &arg);
     }
 
 private:
@@ -98,8 +100,11 @@ int come_in(Arguments& arguments) {
         const krg::restart::Plan plan(incoming.path());
         (void)krg::restart::restore(plan, arguments.options);
         return 0;
+    } catch (const Error& error) {
+        incoming.failed(error.what(), error.code());
+        throw;
     } catch (const std::exception& error) {
-        incoming.failed(error.what());
+        incoming.failed(error.what(), Exit::failed);
         throw;
     }
 }

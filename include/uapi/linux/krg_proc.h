@@ -114,12 +114,20 @@ struct krg_proc_migrate {
 	struct krg_proc_text error;
 	__u64 bytes;		/* out: sent */
 	__u64 frozen_ns;	/* out: it ran nowhere for so long, at most */
+	__u64 generation;	/* out: that it has there; grows with each move */
 };
 
 /* For the helper that the kernel starts when a process comes from another node. */
 struct krg_proc_incoming {
 	__u64 id;		/* that the helper was started with */
 	__s32 fd;		/* out: the image, to be restored through this same open file */
+	__u32 pad;
+};
+
+/* The helper could not. */
+struct krg_proc_incoming_failed {
+	struct krg_proc_text why;	/* in: at and length */
+	__u32 error;			/* positive errno; EOPNOTSUPP: it would have to be another image, or another node */
 	__u32 pad;
 };
 
@@ -139,7 +147,6 @@ struct krg_proc_incoming {
 
 #define KRG_PROC_MIGRATE	_IOWR(KRG_PROC_IOC, 32, struct krg_proc_migrate)
 #define KRG_PROC_INCOMING	_IOWR(KRG_PROC_IOC, 33, struct krg_proc_incoming)
-/* The helper could not: why, in @at and @length. */
-#define KRG_PROC_INCOMING_FAILED _IOW(KRG_PROC_IOC, 34, struct krg_proc_text)
+#define KRG_PROC_INCOMING_FAILED _IOW(KRG_PROC_IOC, 34, struct krg_proc_incoming_failed)
 
 #endif

@@ -4,6 +4,9 @@
 // memory (the shadow on its birth node), and the node it went to has a running one.
 #include "crsuite_operation.hh"
 
+#include "../lib/report.hh"
+
+#include <cstdint>
 #include <fmt/format.h>
 
 namespace krg::cluster_test {
@@ -36,6 +39,36 @@ std::string not_moved(const Cluster& cluster, long pid, int left, int there) {
     return {};
 }
 
+// Empty: what is left of the process on `node` is a shadow, one thread without memory and descriptors, where it was born, and
+// nothing elsewhere. Threads of a process that has moved on may need a moment to end.
+std::string not_left(const Cluster& cluster, long pid, int node, bool born_here) {
+    const std::string seen =
+        fmt::format("p=/proc/{0}; [ -d $p ] || {{ echo gone; exit; }}; "
+                    "echo $(ls $p/task | wc -l) thread $(awk '/^VmSize:/ {{ n = $2 }} END {{ print n + 0 }}' $p/status) kB "
+                    "$(ls $p/fd | wc -l) files",
+                    pid);
+    const std::string wanted = born_here ? "1 thread 0 kB 0 files\n" : "gone\n";
+    const ProcessResult result = cluster.shell(
+        node,
+        fmt::format("s() {{ {}; }}; for i in $(seq 50); do w=$(s); [ \"$w\" = \"{}\" ] && break; sleep 0.1; done; echo \"$w\"",
+                    seen, wanted.substr(0, wanted.size() - 1)));
+    if (!result.done()) return result.evidence();
+    if (result.out == wanted) return {};
+    return fmt::format("pid {} has left node {}, but there is still: {}", pid, node, result.out);
+}
+
+// What the modules of this build need to be told to find each other's programs.
+void load_modules(const Cluster& cluster) {
+    for (int node = 1; node <= cluster.options().nodes; ++node) {
+        const ProcessResult result = cluster.shell(
+            node,
+            fmt::format("for m in hadsm krg_proc; do grep -q \"^$m \" /proc/modules || insmod {0}/build/$(uname -r)/$m.ko "
+                        "|| exit; done; echo {0}/build/host/bin/restart >/sys/module/krg_proc/parameters/helper",
+                        cluster.options().top));
+        if (!result.done()) throw ClusterError(fmt::format("node {}: hadsm, krg_proc: {}", node, result.evidence()));
+    }
+}
+
 OperationResult after(const ProcessResult& result, const std::string& what, const Place& place) {
     if (result.done()) return {Kind::done, {}, place};
     if (result.status == not_permitted_to_travel) return {Kind::refused, result.err.empty() ? result.out : result.err, place};
@@ -53,23 +86,50 @@ public:
 class Migrate : public Operation {
 public:
     Migrate(int nodes, std::vector<int> hops) : nodes_(nodes), hops_(std::move(hops)) {}
-    std::vector<std::string> tools() const override { return {"migrate", "/proc/kerrighed"}; }
+    std::vector<std::string> tools() const override { return {"migrate", "/dev/kerrighed"}; }
     int nodes_needed() const override { return nodes_; }
+    void prepare(const Cluster& cluster) const override { load_modules(cluster); }
+
     OperationResult perform(const Cluster& cluster, const Place& place) const override {
         OperationResult now{Kind::done, {}, place};
+        std::uint64_t generation = 0, bytes = 0;
         for (int node : hops_) {
             const int left = now.place.node;
-            now = after(cluster.exec(left, {"migrate", "--tree", std::to_string(place.pid), std::to_string(node)},
-                                     operation_limit_s),
-                        fmt::format("migrate from node {} to {}", left, node), now.place);
-            if (now.kind != Kind::done) return now;
+            const ProcessResult result = cluster.exec(left,
+                                                      {"migrate", "--json", "--tree", std::to_string(place.pid),
+                                                       std::to_string(node)},
+                                                      operation_limit_s);
+            const std::string what = fmt::format("migrate from node {} to {}", left, node);
+            now = after(result, what, now.place);
+            if (now.kind != Kind::done) {
+                now.reason = reason_of(result, what, now.reason);
+                return now;
+            }
+            const Json said = Json::parse(result.out);
+            if (said.at("generation") <= generation)
+                return failed(fmt::format("{}: no new generation: {}", what, result.out), now.place);
+            if (said.at("bytes") == 0) return failed(fmt::format("{}: nothing was sent: {}", what, result.out), now.place);
+            generation = said.at("generation");
+            bytes += said.at("bytes").get<std::uint64_t>();
             if (std::string why = not_moved(cluster, place.pid, left, node); !why.empty()) return failed(why, now.place);
+            if (std::string why = not_left(cluster, place.pid, left, left == place.node); !why.empty())
+                return failed(why, now.place);
             now.place.node = node;
         }
+        now.reason = fmt::format("{} moves, generation {}, {} bytes", hops_.size(), generation, bytes);
         return now;
     }
 
 private:
+    // A refusal in the tool's words, on one line.
+    static std::string reason_of(const ProcessResult& result, const std::string& what, const std::string& otherwise) {
+        const Json said = Json::parse(result.err, nullptr, false);
+        if (!said.is_object() || !said.contains("error")) return otherwise;
+        std::string text = said["error"].value("message", otherwise);
+        for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos;) text.replace(at, 1, ";");
+        return what + ": " + text;
+    }
+
     int nodes_;
     std::vector<int> hops_;
 };
@@ -90,14 +150,7 @@ public:
     std::vector<std::string> tools() const override { return {"checkpoint", "restart", "/dev/kerrighed"}; }
     int nodes_needed() const override { return target_; }
 
-    void prepare(const Cluster& cluster) const override {
-        for (int node = 1; node <= cluster.options().nodes; ++node) {
-            const ProcessResult result =
-                cluster.shell(node, fmt::format("[ -e /dev/kerrighed ] || insmod {}/build/$(uname -r)/krg_proc.ko",
-                                                cluster.options().top));
-            if (!result.done()) throw ClusterError(fmt::format("node {}: krg_proc: {}", node, result.evidence()));
-        }
-    }
+    void prepare(const Cluster& cluster) const override { load_modules(cluster); }
 
     OperationResult perform(const Cluster& cluster, const Place& place) const override {
         const std::string image = place.work + "/image", pid = std::to_string(place.pid);
