@@ -177,3 +177,15 @@ int krg_group_signal(struct kernel_siginfo *info, struct task_struct *task)
 	return krg_sym(group_send_sig_info)(info->si_signo, info, task, PIDTYPE_TGID);
 }
 EXPORT_SYMBOL_GPL(krg_group_signal);
+
+void krg_timers_exit(void)
+{
+	krg_sym(exit_itimers)(current);
+}
+EXPORT_SYMBOL_GPL(krg_timers_exit);
+
+int krg_exec(const char *file, const char *const *argv, const char *const *envp)
+{
+	return krg_sym(kernel_execve)(file, argv, envp);
+}
+EXPORT_SYMBOL_GPL(krg_exec);

@@ -25,7 +25,12 @@
 	  "a moved process ended: its shadow ends with the same status")		\
 	X(group_send_sig_info, int,							\
 	  (int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type), \
-	  "signals that a shadow passes on keep their sender and value")
+	  "signals that a shadow passes on keep their sender and value")		\
+	X(exit_itimers, void, (struct task_struct *task),				\
+	  "the POSIX timers of a moved process run where it is, not in its shadow")	\
+	X(kernel_execve, int,								\
+	  (const char *file, const char *const *argv, const char *const *envp),		\
+	  "a process that comes home is built in its own task, by a program that runs in it")
 
 /*
  * Variables that are not exported: name, type, reason. Read and written through

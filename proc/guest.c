@@ -30,12 +30,23 @@ struct krg_guest {
 	u16 home;
 	u64 generation;
 	u32 code;
+	bool own;		/* it has come home: listed for the signals that follow it, nobody is told of its end */
+	bool doubtful;		/* it never ran; whether it was to run here is in the directory */
 	struct delayed_work work;
 };
 
 static DEFINE_XARRAY(guests);		/* pid -> struct krg_guest; its own lock */
 static struct workqueue_struct *guest_wq;
 static struct tracepoint *guest_point;
+
+static bool is_self(u16 node)
+{
+	struct krg_view *view = krg_view_get();
+	bool is = view && view->self == node;
+
+	krg_view_put(view);
+	return is;
+}
 
 /* ---- its end ---- */
 
@@ -65,11 +76,30 @@ static bool home_is_there(const struct krg_guest *guest)
 	return there;
 }
 
+/* 0: it was to run here, and its home is known now. -EAGAIN: not known yet. */
+static int guest_resolve(struct krg_guest *guest)
+{
+	struct krg_whereabouts at;
+	int err = krg_directory_read(guest->pid, &at);
+
+	if (err)
+		return err == -EIO || err == -ENOTCONN ? err : -EAGAIN;
+	if (!is_self(at.runner) || at.generation != guest->generation || is_self(at.home))
+		return -ESRCH;
+	guest->home = at.home;
+	guest->doubtful = false;
+	pr_notice("process %d of node %u was killed before it ran here\n", guest->pid, at.home);
+	return 0;
+}
+
 static void guest_work(struct work_struct *work)
 {
 	struct krg_guest *guest = container_of(to_delayed_work(work), struct krg_guest, work);
+	int err = guest->doubtful ? guest_resolve(guest) : 0;
 
-	if (home_is_there(guest) && guest_tell(guest) < 0 && krg_epoch()) {
+	if (!err && home_is_there(guest))
+		err = guest_tell(guest) < 0 ? -EAGAIN : 0;
+	if (err == -EAGAIN && krg_epoch()) {
 		queue_delayed_work(guest_wq, &guest->work, msecs_to_jiffies(GUEST_AGAIN_MS));
 		return;
 	}
@@ -88,6 +118,10 @@ static void guest_exits(void *data, struct task_struct *task)
 	guest = xa_erase(&guests, task->tgid);
 	if (!guest)
 		return;
+	if (guest->own) {
+		kfree(guest);
+		return;
+	}
 	__module_get(THIS_MODULE);	/* until its home was told */
 	guest->code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;
 	queue_delayed_work(guest_wq, &guest->work, 0);
@@ -100,7 +134,7 @@ void krg_guest_arrived(pid_t pid, u16 home, u64 generation)
 		.generation = cpu_to_le64(generation),
 	};
 	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
-	int err = krg_rpc_call(home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS);
+	int err = is_self(home) ? 0 : krg_rpc_call(home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS);
 
 	/* Its end it will hear of all the same. */
 	if (err < 0 && err != -ESRCH)
@@ -116,6 +150,7 @@ int krg_guest_add(pid_t pid, u16 home, u64 generation)
 	guest->pid = pid;
 	guest->home = home;
 	guest->generation = generation;
+	guest->own = is_self(home);
 	INIT_DELAYED_WORK(&guest->work, guest_work);
 	before = xa_store(&guests, pid, guest, GFP_KERNEL);
 	if (xa_is_err(before)) {
@@ -135,9 +170,24 @@ void krg_guest_lost(pid_t pid)
 {
 	struct krg_guest *guest = xa_erase(&guests, pid);
 
-	if (!guest)
+	if (!guest || guest->own) {
+		kfree(guest);
 		return;
+	}
 	guest->code = SIGKILL;
+	__module_get(THIS_MODULE);
+	queue_delayed_work(guest_wq, &guest->work, 0);
+}
+
+void krg_guest_never(pid_t pid, u64 generation)
+{
+	struct krg_guest *guest = kzalloc(sizeof(*guest), GFP_KERNEL | __GFP_NOFAIL);
+
+	guest->pid = pid;
+	guest->generation = generation;
+	guest->code = SIGKILL;
+	guest->doubtful = true;
+	INIT_DELAYED_WORK(&guest->work, guest_work);
 	__module_get(THIS_MODULE);
 	queue_delayed_work(guest_wq, &guest->work, 0);
 }
@@ -149,7 +199,7 @@ unsigned int krg_guests(void)
 	unsigned int n = 0;
 
 	xa_for_each(&guests, pid, guest)
-		n++;
+		n += !guest->own;
 	return n;
 }
 
@@ -216,6 +266,8 @@ static void kill_all(void)
 
 	xa_lock(&guests);
 	xa_for_each(&guests, at, guest) {
+		if (guest->own)
+			continue;
 		struct pid *id = find_get_pid(at);
 		struct task_struct *task = get_pid_task(id, PIDTYPE_TGID);
 

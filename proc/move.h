@@ -50,7 +50,9 @@ struct krg_move_data {
 	__le64 offset;		/* in the image */
 };
 
+struct krg_move_in;
 struct krg_proc_file;
+struct krg_restore;
 struct krg_text;
 struct krg_view;
 
@@ -72,6 +74,17 @@ int krg_move_in_ready(struct krg_proc_file *file);
 void krg_move_in_gone(struct krg_proc_file *file, int err);
 /** The helper's last descriptor is closed. */
 void krg_move_in_release(struct krg_proc_file *file);
+/** The helper's session @s for @file's image. True: a worker of home.c is its restorer. */
+bool krg_move_in_begin(struct krg_proc_file *file, struct krg_restore *s);
+/* For home.c, which does what a restorer does elsewhere. */
+bool krg_move_in_failed(struct krg_move_in *m);
+__printf(3, 4) void krg_move_in_fail(struct krg_move_in *m, int error, const char *format, ...);
+/** What was begun for it; lives as long as @m. NULL: nothing yet. */
+struct krg_restore *krg_move_in_session(struct krg_move_in *m);
+/** As krg_move_in_ready(). */
+int krg_move_in_decide(struct krg_move_in *m);
+/** It runs, and nobody asks for @m any more. */
+void krg_move_in_runs(struct krg_move_in *m);
 /** A view was committed, or this node is out (NULL). */
 void krg_move_in_view(const struct krg_view *view);
 int krg_move_in_init(void);

@@ -29,8 +29,10 @@
 #include <kerrighed/rpc.h>
 
 #include "directory.h"
+#include "home.h"
 #include "main.h"
 #include "move.h"
+#include "restore.h"
 #include "shadow.h"
 
 #define MOVES_MAX		64		/* images that are on their way here at a time */
@@ -42,7 +44,7 @@ static char *helper = "/usr/bin/restart";
 module_param(helper, charp, 0600);
 MODULE_PARM_DESC(helper, "the program that builds a process which comes from another node");
 
-/* lock: state, error, reason, bound, news. Everything else is set once. */
+/* lock: state, error, reason, bound, news, session. Everything else is set once. */
 struct krg_move_in {
 	struct list_head node;
 	refcount_t refs;
@@ -60,6 +62,8 @@ struct krg_move_in {
 	int error;
 	u32 news;			/* counts what a waiter should look at */
 	bool bound, source_gone;	/* a helper has it; its source is out of the view */
+	bool at_home;			/* it is built in its shadow; set before the helper runs */
+	struct krg_restore *session;	/* at home: a reference; set once */
 	char reason[KRG_MOVE_REASON];
 };
 
@@ -77,6 +81,8 @@ static void move_put(struct krg_move_in *m)
 {
 	if (!refcount_dec_and_test(&m->refs))
 		return;
+	if (m->session)
+		krg_restore_put(m->session);
 	fput(m->image);
 	kfree(m);
 }
@@ -113,6 +119,13 @@ __printf(3, 4) static void move_fail(struct krg_move_in *m, int error, const cha
 	}
 	spin_unlock(&m->lock);
 	move_tell(m);
+}
+
+/* Its source will say no more, and the directory may name this node: somebody has to tell that nothing runs here. */
+static void move_settle(struct krg_move_in *m)
+{
+	if (READ_ONCE(m->state) == KRG_MOVE_FAILED && !m->at_home)
+		krg_guest_never(m->pid, m->generation);
 }
 
 static void move_forget(struct krg_move_in *m)
@@ -164,21 +177,33 @@ static int move_add(struct krg_move_in *m)
 
 /* ---- the helper ---- */
 
-static void start_helper(struct krg_move_in *m)
+static void start_helper(struct krg_move_in *m, char *program)
 {
-	char number[24], *program;
-	char *argv[] = { NULL, "--incoming", number, NULL };
+	char number[24];
+	char *argv[] = { program, "--incoming", number, NULL };
 	char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", NULL };
 	int err;
 
 	snprintf(number, sizeof(number), "%llu", m->token);
+	err = call_usermodehelper(argv[0], argv, envp, UMH_WAIT_EXEC);
+	if (err)
+		move_fail(m, -ENOEXEC, "helper: %s cannot be started: error %d", argv[0], err);
+}
+
+static void build(struct krg_move_in *m)
+{
+	char *program;
+
 	kernel_param_lock(THIS_MODULE);
 	program = kstrdup(helper, GFP_KERNEL);
 	kernel_param_unlock(THIS_MODULE);
-	argv[0] = program ? strim(program) : NULL;
-	err = program ? call_usermodehelper(argv[0], argv, envp, UMH_WAIT_EXEC) : -ENOMEM;
-	if (err)
-		move_fail(m, -ENOEXEC, "helper: %s cannot be started: error %d", argv[0] ?: "-", err);
+	m->at_home = krg_home_is(m->pid);
+	if (!program)
+		move_fail(m, -ENOMEM, "helper: no memory");
+	else if (m->at_home)
+		krg_home_bring(m, m->pid, m->token, strim(program));
+	else
+		start_helper(m, strim(program));
 	kfree(program);
 }
 
@@ -195,7 +220,7 @@ static void start_work(struct work_struct *work)
 	if (!wait_event_timeout(m->wait, all_here(m), 30 * HZ))
 		move_fail(m, -EIO, "image: %lld of %llu bytes have come", (s64)atomic64_read(&m->received), m->bytes);
 	if (READ_ONCE(m->state) == KRG_MOVE_BUILDING)
-		start_helper(m);
+		build(m);
 	move_put(m);
 }
 
@@ -269,6 +294,7 @@ static int move_step(struct krg_move_in *m, const struct krg_move_ask *ask)
 		return 0;
 	case KRG_MOVE_GO:
 		move_tell(m);	/* who waits reads the directory */
+		move_settle(m);
 		return 0;
 	case KRG_MOVE_ABORT:
 		move_fail(m, -ECANCELED, "the source gave up");
@@ -419,6 +445,8 @@ long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at)
 		return -EFAULT;
 	reason[arg.why.length] = 0;
 	move_fail(m, -(int)arg.error ?: -EIO, "%s", reason);
+	if (m->at_home)
+		krg_home_back();
 	return 0;
 }
 
@@ -449,14 +477,11 @@ static int look(struct krg_move_in *m)
 	return gone || at.generation > m->generation ? -ECANCELED : -EAGAIN;
 }
 
-int krg_move_in_ready(struct krg_proc_file *file)
+int krg_move_in_decide(struct krg_move_in *m)
 {
-	struct krg_move_in *m = READ_ONCE(file->move);
 	u32 seen;
 	int err;
 
-	if (!m)
-		return 0;
 	move_set(m, KRG_MOVE_READY);
 	for (;;) {
 		seen = READ_ONCE(m->news);
@@ -468,6 +493,61 @@ int krg_move_in_ready(struct krg_proc_file *file)
 						msecs_to_jiffies(MOVE_ASK_MS)) < 0)
 			return -EINTR;
 	}
+}
+
+int krg_move_in_ready(struct krg_proc_file *file)
+{
+	struct krg_move_in *m = READ_ONCE(file->move);
+
+	return m ? krg_move_in_decide(m) : 0;
+}
+
+bool krg_move_in_begin(struct krg_proc_file *file, struct krg_restore *s)
+{
+	struct krg_move_in *m = READ_ONCE(file->move);
+
+	if (!m || !m->at_home)
+		return false;
+	krg_restore_get(s);
+	spin_lock(&m->lock);
+	if (!m->session)
+		swap(m->session, s);
+	spin_unlock(&m->lock);
+	if (s)
+		krg_restore_put(s);
+	return true;
+}
+
+struct krg_restore *krg_move_in_session(struct krg_move_in *m)
+{
+	struct krg_restore *s;
+
+	spin_lock(&m->lock);
+	s = m->session;
+	spin_unlock(&m->lock);
+	return s;
+}
+
+void krg_move_in_fail(struct krg_move_in *m, int error, const char *format, ...)
+{
+	char reason[KRG_MOVE_REASON / 2];
+	va_list args;
+
+	va_start(args, format);
+	vscnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	move_fail(m, error, "%s", reason);
+}
+
+bool krg_move_in_failed(struct krg_move_in *m)
+{
+	return READ_ONCE(m->state) == KRG_MOVE_FAILED;
+}
+
+void krg_move_in_runs(struct krg_move_in *m)
+{
+	move_set(m, KRG_MOVE_RUNS);
+	move_forget(m);
 }
 
 void krg_move_in_gone(struct krg_proc_file *file, int err)
@@ -487,10 +567,15 @@ void krg_move_in_gone(struct krg_proc_file *file, int err)
 void krg_move_in_release(struct krg_proc_file *file)
 {
 	struct krg_move_in *m = file->move;
+	bool ready;
 
 	if (!m)
 		return;
-	move_fail(m, -EIO, "helper: it ended before the process was there");
+	ready = READ_ONCE(m->state) == KRG_MOVE_READY;
+	if (!m->at_home)
+		move_fail(m, -EIO, "helper: it ended before the process was there");
+	if (ready)
+		move_settle(m);
 	if (READ_ONCE(m->state) == KRG_MOVE_RUNS)
 		move_forget(m);
 	move_put(m);
@@ -522,6 +607,7 @@ void krg_move_in_view(const struct krg_view *view)
 	list_for_each_entry_safe(m, next, &ended, node) {
 		list_del_init(&m->node);
 		/* What is ready asks the directory; what is not never will be. */
+		move_settle(m);
 		if (READ_ONCE(m->state) != KRG_MOVE_READY)
 			move_fail(m, -EHOSTDOWN, "node %u, where it comes from, is out", m->from);
 		move_tell(m);

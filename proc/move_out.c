@@ -165,6 +165,7 @@ static void move_abort(struct krg_move_out *m)
 {
 	int tries, err = -ETIMEDOUT;
 
+	m->text = NULL;		/* why was said */
 	for (tries = 0; tries < 100 && (err == -ETIMEDOUT || err == -ECONNRESET || err == -EAGAIN); tries++) {
 		err = move_ask(m, KRG_MOVE_ABORT);
 		if (err == -ECONNRESET)
@@ -172,11 +173,11 @@ static void move_abort(struct krg_move_out *m)
 	}
 }
 
-static int move_judge(struct krg_move_out *m, struct krg_whereabouts *at)
+/* Before anybody is disturbed, and again when the process is frozen. */
+static int move_judge(struct krg_move_out *m)
 {
 	struct krg_view *view = krg_view_get();
 	bool member = view && m->to != view->self && krg_view_find(view, m->to);
-	int err;
 
 	m->self = view ? view->self : 0;
 	krg_view_put(view);
@@ -193,24 +194,22 @@ static int move_judge(struct krg_move_out *m, struct krg_whereabouts *at)
 			     m->pid);
 		return -EOPNOTSUPP;
 	}
-	if (krg_pid_node(m->pid) == m->to) {
-		krg_text_add(m->text, "node %u: coming home is not supported yet", m->to);
-		return -EOPNOTSUPP;
-	}
-	err = krg_directory_read(m->pid, at);
-	if (err)
-		krg_text_add(m->text, "directory: cannot be read: error %d", err);
-	return err;
+	return 0;
 }
 
 static int move_frozen(struct krg_move_out *m, struct krg_frozen *set, u32 timeout_ms)
 {
 	struct krg_whereabouts before = {};
 	struct krg_shadow *shadow;
-	int err = move_judge(m, &before);
+	int err = move_judge(m);
 
 	if (err)
 		return err;
+	err = krg_directory_read(m->pid, &before);
+	if (err) {
+		krg_text_add(m->text, "directory: cannot be read: error %d", err);
+		return err;
+	}
 	m->generation = before.generation + 1;
 	shadow = krg_shadow_new(m->pid, m->to, m->generation);
 	if (!shadow)
@@ -265,14 +264,16 @@ static int judge_set(struct krg_frozen *set, bool frozen, struct krg_text *text)
 }
 
 /* What can be seen without disturbing it. */
-static int move_survey(const struct krg_proc_migrate *arg, struct krg_text *text)
+static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *arg, struct krg_text *text)
 {
 	struct krg_frozen *set = krg_survey(arg->pid, arg->flags & KRG_PROC_TREE, text);
 	int err;
 
 	if (IS_ERR(set))
 		return PTR_ERR(set);
-	err = judge_set(set, false, text);
+	m->pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
+	err = arg->node ? move_judge(m) : 0;
+	err = judge_set(set, false, text) ?: err;
 	krg_unfreeze(set);
 	return err;
 }
@@ -286,7 +287,7 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	ktime_t began;
 	int err;
 
-	err = move_survey(arg, text);
+	err = move_survey(&m, arg, text);
 	if (err || !arg->node)
 		return err;
 	m.head = kvmalloc(sizeof(*m.head) + KRG_MOVE_PIECE, GFP_KERNEL);

@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 
 #include "proc/core/ghost.h"
+#include "home.h"
 #include "move.h"
 #include "restore.h"
 
@@ -142,7 +143,8 @@ void krg_restore_fail(struct krg_restore *s, int error, const char *format, ...)
 		s->error = error;
 		krg_text_add(&s->reason, "%s", line);
 		WRITE_ONCE(s->state, KRG_RESTORE_FAILED);
-		kill_joined(s);
+		if (!s->home)
+			kill_joined(s);
 		wake_up_all(&s->wait);
 	}
 	mutex_unlock(&s->lock);
@@ -188,6 +190,7 @@ static long op_begin(struct krg_proc_file *file, struct krg_proc_restore_begin _
 		arg.tasks = s->nr_tasks;
 		arg.threads = s->nr_threads;
 		s->state = KRG_RESTORE_OPEN;
+		s->home = krg_move_in_begin(file, s);
 		if (cmpxchg(&file->restore, NULL, s))
 			err = -EBUSY;
 	}
@@ -249,6 +252,8 @@ static long op_join(struct krg_proc_file *file, struct krg_restore *s,
 	/* Our descriptor is closed on the way, and may be the last one. */
 	krg_restore_get(s);
 	err = krg_restore_join(s, file, &arg);
+	if (err && s->home)
+		krg_home_back();
 	krg_restore_put(s);
 	return err;
 }
@@ -283,15 +288,10 @@ static long op_wait(struct krg_restore *s, struct krg_proc_restore_wait __user *
 	return err;
 }
 
-static long op_go(struct krg_proc_file *file, struct krg_restore *s)
+int krg_restore_go(struct krg_restore *s)
 {
-	/* A process that comes from another node may have to wait for the word that it runs here. */
-	long err = READ_ONCE(s->ready) == s->nr_threads ? krg_move_in_ready(file) : 0;
+	int err = 0;
 
-	if (err) {
-		krg_restore_fail(s, err, "session: the process does not run here");
-		return err;
-	}
 	mutex_lock(&s->lock);
 	if (s->state != KRG_RESTORE_OPEN) {
 		err = -ECANCELED;
@@ -303,6 +303,19 @@ static long op_go(struct krg_proc_file *file, struct krg_restore *s)
 		wake_up_all(&s->wait);
 	}
 	mutex_unlock(&s->lock);
+	return err;
+}
+
+static long op_go(struct krg_proc_file *file, struct krg_restore *s)
+{
+	/* A process that comes from another node may have to wait for the word that it runs here. */
+	long err = READ_ONCE(s->ready) == s->nr_threads ? krg_move_in_ready(file) : 0;
+
+	if (err) {
+		krg_restore_fail(s, err, "session: the process does not run here");
+		return err;
+	}
+	err = krg_restore_go(s);
 	krg_move_in_gone(file, err);
 	return err;
 }
@@ -327,6 +340,8 @@ long krg_restore_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user
 		return op_go(file, s);
 	case KRG_PROC_RESTORE_ABORT:
 		krg_restore_fail(s, -ECANCELED, "session: given up by the restorer");
+		if (s->home)
+			krg_home_back();
 		return 0;
 	}
 	return -ENOTTY;
@@ -340,7 +355,7 @@ void krg_restore_flush(struct krg_proc_file *file, const void *id)
 {
 	struct krg_restore *s = smp_load_acquire(&file->restore);
 
-	if (s && s->owner == id)
+	if (s && s->owner == id && !s->home)
 		krg_restore_fail(s, -ECANCELED, "session: the restorer ended, or closed the device");
 }
 
@@ -350,6 +365,7 @@ void krg_restore_release(struct krg_proc_file *file)
 
 	if (!s)
 		return;
-	krg_restore_fail(s, -ECANCELED, "session: the device was closed");
+	if (!s->home)
+		krg_restore_fail(s, -ECANCELED, "session: the device was closed");
 	krg_restore_put(s);
 }

@@ -158,6 +158,7 @@ struct krg_restore {
 	enum krg_restore_state state;
 	int error;		/* FAILED: why, and in words */
 	struct krg_text reason;
+	bool home;		/* a worker of home.c is the restorer; nobody is killed; set before anybody joins */
 	const void *owner;	/* descriptor table of who called BEGIN: compared, never followed */
 	struct file *image;
 	u64 number;
@@ -174,6 +175,8 @@ struct krg_restore {
 __printf(3, 4) void krg_restore_fail(struct krg_restore *s, int error, const char *format, ...);
 void krg_restore_get(struct krg_restore *s);
 void krg_restore_put(struct krg_restore *s);
+/** All go, if all are ready. 0, or -errno: nobody does. */
+int krg_restore_go(struct krg_restore *s);
 void krg_restore_forget(struct krg_restore *s);	/* all that was read */
 void *krg_restore_find(struct krg_restore *s, u64 id, u16 type);
 /* Until @condition holds. 0, or the session has failed, or the caller was killed. */

@@ -21,6 +21,7 @@
 #include <kerrighed/compat.h>
 
 #include "proc/core/ghost.h"
+#include "home.h"
 #include "restore.h"
 
 #define SET_TRIES	5000	/* times 1 ms, for a thread to fall asleep */
@@ -104,6 +105,8 @@ static void park(struct callback_head *work)
 		krg_restore_fail(s, -EINTR, "thread %u: was killed", t->tid);
 	else if (!wait_to_go(t))
 		krg_rebuild_last(t);
+	else if (s->home)
+		krg_home_back();	/* nobody else is: they have been killed */
 	krg_restore_put(s);
 	/* The last thing: who unloads the module waits until no task can be inside of it (main.c). */
 	module_put(THIS_MODULE);

@@ -12,6 +12,7 @@
 #include <linux/delay.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
+#include <linux/hrtimer.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -29,38 +30,34 @@
 
 #include "member.h"
 #include "park.h"
-#include "shadow.h"
+#include "shadow_private.h"
 
 #define SHADOW_ASK_MS	5000
 #define SHADOW_TRIES	100
 #define SHADOW_AGAIN_MS	50
 #define SHADOW_HANDLER	((__sighandler_t)0x1000UL)	/* anything but default and ignore */
 
-/* shadows_lock: node, ended, code, runner, generation. Everything else is set before the threads are let go. */
-struct krg_shadow {
-	struct list_head node;
-	refcount_t refs;
-	pid_t pid;
-	u16 runner;
-	bool home;			/* the process was born here */
-	u64 generation;
-	wait_queue_head_t wait;
-	bool ended;			/* written once, after code */
-	u32 code;
-	bool armed;
-	u16 taken[2][_NSIG];		/* pending signals that the process has where it is now */
-	struct k_sigaction action[_NSIG];	/* what armed replaced */
-};
-
-/* Protects the list. Nothing is locked inside of it. */
-static DEFINE_MUTEX(shadows_lock);
+DEFINE_MUTEX(krg_shadows_lock);
 static LIST_HEAD(shadows);
 static unsigned int shadows_count;
 
-static void shadow_put(struct krg_shadow *shadow)
+void krg_shadow_put(struct krg_shadow *shadow)
 {
-	if (refcount_dec_and_test(&shadow->refs))
-		kfree(shadow);
+	if (!refcount_dec_and_test(&shadow->refs))
+		return;
+	krg_home_forget(shadow);
+	kfree(shadow);
+}
+
+struct krg_shadow *krg_shadow_find(pid_t pid)
+{
+	struct krg_shadow *shadow;
+
+	lockdep_assert_held(&krg_shadows_lock);
+	list_for_each_entry(shadow, &shadows, node)
+		if (shadow->pid == pid)
+			return shadow;
+	return NULL;
 }
 
 /* ---- in its leader ---- */
@@ -84,7 +81,7 @@ static void forget_user_memory(void)
 	current->rseq = NULL;
 }
 
-static void pass_on(struct krg_shadow *shadow, const kernel_siginfo_t *info)
+void krg_shadow_pass_on(struct krg_shadow *shadow, const kernel_siginfo_t *info)
 {
 	struct krg_shadow_msg msg = { .what = cpu_to_le32(KRG_SHADOW_SIGNAL), .pid = cpu_to_le32(shadow->pid) };
 	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
@@ -97,15 +94,36 @@ static void pass_on(struct krg_shadow *shadow, const kernel_siginfo_t *info)
 	for (tries = 0; tries < SHADOW_TRIES && err < 0 && !READ_ONCE(shadow->ended); tries++) {
 		if (tries)
 			msleep(SHADOW_AGAIN_MS);
-		mutex_lock(&shadows_lock);
+		mutex_lock(&krg_shadows_lock);
 		runner = shadow->runner;
 		msg.generation = cpu_to_le64(shadow->generation);
-		mutex_unlock(&shadows_lock);
+		mutex_unlock(&krg_shadows_lock);
 		err = krg_rpc_call(runner, KRG_MSG_SHADOW, &vec, 1, NULL, 0, SHADOW_ASK_MS);
 	}
 	if (err < 0 && !READ_ONCE(shadow->ended))
 		pr_warn_ratelimited("signal %d for process %d on node %u is lost: error %d\n", info->si_signo,
 				    shadow->pid, runner, err);
+}
+
+/* Its timers have travelled, with the time that was left: what they do here is done there too. */
+static bool of_timer(const kernel_siginfo_t *info)
+{
+	int signal = info->si_signo;
+
+	return info->si_code == SI_TIMER ||
+	       (info->si_code == SI_KERNEL && (signal == SIGALRM || signal == SIGVTALRM || signal == SIGPROF));
+}
+
+static void forget_timers(void)
+{
+	struct signal_struct *signal = current->signal;
+
+	krg_timers_exit();
+	hrtimer_cancel(&signal->real_timer);
+	spin_lock_irq(&current->sighand->siglock);
+	signal->it_real_incr = 0;
+	memset(signal->it, 0, sizeof(signal->it));
+	spin_unlock_irq(&current->sighand->siglock);
 }
 
 /* The next one that did not travel with the process. */
@@ -121,7 +139,7 @@ static bool take_signal(struct krg_shadow *shadow, kernel_siginfo_t *info)
 		signal = krg_dequeue_signal(&none, info, &type);
 		spin_unlock_irq(&current->sighand->siglock);
 		taken = signal ? &shadow->taken[type != PIDTYPE_PID][signal - 1] : NULL;
-	} while (signal && *taken && (*taken)--);
+	} while (signal && ((*taken && (*taken)--) || of_timer(info)));
 	return signal;
 }
 
@@ -130,17 +148,26 @@ static void pass_on_all(struct krg_shadow *shadow)
 	kernel_siginfo_t info;
 
 	while (!READ_ONCE(shadow->ended) && take_signal(shadow, &info))
-		pass_on(shadow, &info);
+		krg_shadow_pass_on(shadow, &info);
 }
 
-static void be_shadow(struct krg_shadow *shadow)
+static bool is_asked(struct krg_shadow *shadow)
+{
+	return READ_ONCE(shadow->coming.state) == KRG_COMING_ASKED;
+}
+
+/* Until the process has ended. True: it comes home instead. */
+static bool be_shadow(struct krg_shadow *shadow)
 {
 	while (!READ_ONCE(shadow->ended)) {
-		wait_event_interruptible(shadow->wait, READ_ONCE(shadow->ended));
+		wait_event_interruptible(shadow->wait, READ_ONCE(shadow->ended) || is_asked(shadow));
+		if (is_asked(shadow) && krg_home_become(shadow))
+			return true;
 		pass_on_all(shadow);
 		/* What woke it may have been something else that counts as a signal. */
 		clear_thread_flag(TIF_NOTIFY_SIGNAL);
 	}
+	return false;
 }
 
 /* What the process had blocked wakes its shadow too: whether it is delivered is decided where it runs. */
@@ -152,45 +179,55 @@ static void hear_all(void)
 	spin_unlock_irq(&current->sighand->siglock);
 }
 
-static void unlist(struct krg_shadow *shadow)
+void krg_shadow_unlist(struct krg_shadow *shadow)
 {
-	mutex_lock(&shadows_lock);
+	mutex_lock(&krg_shadows_lock);
 	if (!list_empty(&shadow->node)) {
 		list_del_init(&shadow->node);
 		shadows_count--;
 	}
-	mutex_unlock(&shadows_lock);
+	mutex_unlock(&krg_shadows_lock);
 	krg_member_changed();
 }
 
-/* Runs in every thread when it is let go; what it was has been moved. Does not return. */
+void krg_shadow_be(struct krg_shadow *shadow)
+{
+	bool comes;
+	int code;
+
+	hear_all();
+	vm_munmap(0, TASK_SIZE_MAX);
+	drop_descriptors();
+	forget_user_memory();
+	forget_timers();
+	pass_on_all(shadow);	/* what came while it was none */
+	comes = shadow->home && be_shadow(shadow);
+	if (!comes)
+		krg_shadow_unlist(shadow);
+	code = shadow->home ? shadow->code : 0;
+	krg_shadow_put(shadow);
+	module_put(THIS_MODULE);
+	if (!comes)
+		krg_group_exit(code);
+}
+
+/* Runs in every thread when it is let go; what it was has been moved. */
 static void shadow_thread(struct krg_thread *thread, void *data)
 {
 	struct krg_shadow *shadow = data;
-	bool leader = thread_group_leader(current), home = shadow->home;
-	int code = 0;
 
 	refcount_inc(&shadow->refs);
 	__module_get(THIS_MODULE);
 	krg_frozen_leave(thread);
+	if (thread_group_leader(current)) {
+		krg_shadow_be(shadow);
+		return;
+	}
 	forget_user_memory();
-	if (leader) {
-		hear_all();
-		vm_munmap(0, TASK_SIZE_MAX);
-		drop_descriptors();
-		pass_on_all(shadow);	/* what came while it was frozen */
-	}
-	if (home && leader) {
-		be_shadow(shadow);
-		unlist(shadow);
-		code = shadow->code;
-	}
-	shadow_put(shadow);
+	krg_shadow_put(shadow);
 	module_put(THIS_MODULE);
 	/* Not as a group: the leader would take its SIGKILL for one to be passed on. */
-	if (!leader)
-		krg_thread_exit();
-	krg_group_exit(code);
+	krg_thread_exit();
 }
 
 /* ---- signals ---- */
@@ -219,11 +256,8 @@ static struct task_struct *leader_of(struct krg_frozen *set)
 	return list_first_entry(&set->processes, struct krg_process, node)->leader;
 }
 
-/*
- * The actions of a process that may be dying, locked; NULL: it has none any more. What is found before the lock is held may
- * be another process's by then (sighand_cache keeps the type, not the owner).
- */
-static struct sighand_struct *lock_actions(struct task_struct *leader)
+/* What is found before the lock is held may be another process's by then (sighand_cache keeps the type, not the owner). */
+struct sighand_struct *krg_actions_lock(struct task_struct *leader)
 {
 	struct sighand_struct *sighand;
 
@@ -241,10 +275,19 @@ static struct sighand_struct *lock_actions(struct task_struct *leader)
 	return sighand;
 }
 
+void krg_shadow_arm_self(struct krg_shadow *shadow)
+{
+	struct sighand_struct *sighand = current->sighand;
+
+	spin_lock_irq(&sighand->siglock);
+	take_actions(shadow, sighand);
+	spin_unlock_irq(&sighand->siglock);
+}
+
 int krg_shadow_arm(struct krg_shadow *shadow, struct krg_frozen *set)
 {
 	struct task_struct *leader = leader_of(set);
-	struct sighand_struct *sighand = lock_actions(leader);	/* held threads can still be killed */
+	struct sighand_struct *sighand = krg_actions_lock(leader);	/* held threads can still be killed */
 	int err = -ESRCH;
 
 	if (!sighand)
@@ -256,10 +299,10 @@ int krg_shadow_arm(struct krg_shadow *shadow, struct krg_frozen *set)
 	spin_unlock_irq(&sighand->siglock);
 	/* Before the directory says anything: the process may have run and ended before its threads here are let go. */
 	if (!err && shadow->home) {
-		mutex_lock(&shadows_lock);
+		mutex_lock(&krg_shadows_lock);
 		list_add_tail(&shadow->node, &shadows);
 		shadows_count++;
-		mutex_unlock(&shadows_lock);
+		mutex_unlock(&krg_shadows_lock);
 	}
 	return err;
 }
@@ -286,7 +329,7 @@ struct krg_shadow *krg_shadow_new(pid_t pid, u16 runner, u64 generation)
 
 static void shadow_release(void *data)
 {
-	shadow_put(data);
+	krg_shadow_put(data);
 }
 
 void krg_shadow_start(struct krg_shadow *shadow, struct krg_frozen *set)
@@ -305,7 +348,7 @@ void krg_shadow_start(struct krg_shadow *shadow, struct krg_frozen *set)
 
 void krg_shadow_drop(struct krg_shadow *shadow, struct krg_frozen *set)
 {
-	struct sighand_struct *sighand = shadow->armed ? lock_actions(leader_of(set)) : NULL;
+	struct sighand_struct *sighand = shadow->armed ? krg_actions_lock(leader_of(set)) : NULL;
 
 	if (sighand) {
 		bool killed = sigismember(&leader_of(set)->signal->shared_pending.signal, SIGKILL);
@@ -316,15 +359,15 @@ void krg_shadow_drop(struct krg_shadow *shadow, struct krg_frozen *set)
 		if (killed)
 			send_sig(SIGKILL, leader_of(set), 1);
 	}
-	unlist(shadow);
-	shadow_put(shadow);
+	krg_shadow_unlist(shadow);
+	krg_shadow_put(shadow);
 }
 
 /* ---- what becomes of it ---- */
 
 static void shadow_end(struct krg_shadow *shadow, u32 code)
 {
-	lockdep_assert_held(&shadows_lock);
+	lockdep_assert_held(&krg_shadows_lock);
 	if (shadow->ended)
 		return;
 	shadow->code = code;
@@ -338,13 +381,13 @@ bool krg_shadow_ended(pid_t pid, u64 generation, u32 code)
 	struct krg_shadow *shadow;
 	bool found = false;
 
-	mutex_lock(&shadows_lock);
+	mutex_lock(&krg_shadows_lock);
 	list_for_each_entry(shadow, &shadows, node)
 		if (shadow->pid == pid && shadow->generation <= generation) {
 			shadow_end(shadow, code);
 			found = true;
 		}
-	mutex_unlock(&shadows_lock);
+	mutex_unlock(&krg_shadows_lock);
 	return found;
 }
 
@@ -353,7 +396,7 @@ bool krg_shadow_moved(pid_t pid, u64 generation, u16 runner)
 	struct krg_shadow *shadow;
 	bool found = false;
 
-	mutex_lock(&shadows_lock);
+	mutex_lock(&krg_shadows_lock);
 	list_for_each_entry(shadow, &shadows, node)
 		if (shadow->pid == pid) {
 			found = true;
@@ -362,7 +405,7 @@ bool krg_shadow_moved(pid_t pid, u64 generation, u16 runner)
 				shadow->runner = runner;
 			}
 		}
-	mutex_unlock(&shadows_lock);
+	mutex_unlock(&krg_shadows_lock);
 	return found;
 }
 
@@ -370,14 +413,27 @@ void krg_shadow_view(const struct krg_view *view)
 {
 	struct krg_shadow *shadow;
 
-	mutex_lock(&shadows_lock);
+	mutex_lock(&krg_shadows_lock);
 	list_for_each_entry(shadow, &shadows, node)
-		if (!view || !krg_view_find(view, shadow->runner)) {
+		/* Where one runs that is coming home is not known yet; who brings it looks again. */
+		if (READ_ONCE(shadow->coming.state) == KRG_AWAY && (!view || !krg_view_find(view, shadow->runner))) {
 			if (view)
 				pr_notice("process %d was lost with node %u\n", shadow->pid, shadow->runner);
 			shadow_end(shadow, SIGKILL);
 		}
-	mutex_unlock(&shadows_lock);
+	mutex_unlock(&krg_shadows_lock);
+}
+
+u16 krg_shadow_runner(pid_t pid)
+{
+	struct krg_shadow *shadow;
+	u16 runner;
+
+	mutex_lock(&krg_shadows_lock);
+	shadow = krg_shadow_find(pid);
+	runner = shadow ? shadow->runner : 0;
+	mutex_unlock(&krg_shadows_lock);
+	return runner;
 }
 
 unsigned int krg_shadows(void)

@@ -62,6 +62,8 @@ bool krg_shadow_ended(pid_t pid, u64 generation, u32 code);
 /** The process runs on @runner now; false: there is no such shadow. */
 bool krg_shadow_moved(pid_t pid, u64 generation, u16 runner);
 unsigned int krg_shadows(void);
+/** Where the process runs whose shadow is here; 0: it is no shadow. */
+u16 krg_shadow_runner(pid_t pid);
 
 /** A process of another node runs here from now on. 0, or -ENOMEM: nobody will hear of its end. */
 int krg_guest_add(pid_t pid, u16 home, u64 generation);
@@ -71,6 +73,8 @@ void krg_guest_arrived(pid_t pid, u16 home, u64 generation);
 void krg_guest_forget(pid_t pid);
 /** It was killed before it could run; its home is told. */
 void krg_guest_lost(pid_t pid);
+/** What was built of it here in @generation never ran: if the directory says that it runs here, its home is told. */
+void krg_guest_never(pid_t pid, u64 generation);
 unsigned int krg_guests(void);
 void krg_guest_view(const struct krg_view *view);
 int krg_guest_init(void);

@@ -14,6 +14,7 @@
 #include <linux/uidgid.h>
 
 #include "park.h"
+#include "shadow.h"
 #include "text.h"
 
 static bool target_ids_equal(const struct cred *mine, const struct cred *its)
@@ -61,6 +62,7 @@ static bool target_permitted(struct task_struct *task)
 int krg_target_judge(struct task_struct *leader, struct krg_text *text)
 {
 	pid_t pid = task_tgid_vnr(leader);
+	u16 runner;
 
 	if (leader->flags & PF_KTHREAD) {
 		krg_text_add(text, "process: %d is a thread of the kernel", pid);
@@ -73,6 +75,11 @@ int krg_target_judge(struct task_struct *leader, struct krg_text *text)
 	if (is_global_init(leader)) {
 		krg_text_add(text, "process: %d is the system's init", pid);
 		return -EINVAL;
+	}
+	runner = krg_shadow_runner(task_tgid_nr(leader));
+	if (runner) {
+		krg_text_add(text, "process: %d runs on node %u, only its shadow is here", pid, runner);
+		return -EREMOTE;
 	}
 	if (!target_permitted(leader)) {
 		krg_text_add(text, "permission: process %d is another user's, has more rights than you, or is not dumpable; CAP_SYS_PTRACE is needed", pid);

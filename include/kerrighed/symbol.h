@@ -25,6 +25,20 @@ void krg_group_exit(int code);
 /** Ends the calling thread alone; as above. */
 void krg_thread_exit(void);
 
+/** Deletes the POSIX timers of the caller's process. */
+void krg_timers_exit(void);
+
+/**
+ * krg_exec() - the caller runs another program
+ * @file: its path
+ * @argv: its arguments, the first one is its name; NULL ends them
+ * @envp: its environment, likewise
+ *
+ * Context: a task on its way to user mode, without locks and with all signals blocked. Return: 0, the caller has to return to
+ * user mode, which is that program's; or -errno: as before, or if it was too late for that SIGSEGV ends it there.
+ */
+int krg_exec(const char *file, const char *const *argv, const char *const *envp);
+
 /** Sends a signal with all of its information to a process. Any context that may take siglock; 0 or -errno. */
 int krg_group_signal(struct kernel_siginfo *info, struct task_struct *task);
 

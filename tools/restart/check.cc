@@ -184,8 +184,10 @@ private:
     }
 
     void ids() {
+        const Task* own = options_.at_home && !plan_.tasks().empty() ? &plan_.tasks().front() : nullptr;
         for (const pid_t id : busy_ids(plan_))
-            add(Kind::busy, fmt::format("id {}: a process, thread, group or session has it here", id));
+            if (!own || (id != own->pid && id != own->sid && id != own->pgid))
+                add(Kind::busy, fmt::format("id {}: a process, thread, group or session has it here", id));
         pid_t most = 0;
         std::ifstream("/proc/sys/kernel/pid_max") >> most;
         for (const pid_t id : needed_ids(plan_))

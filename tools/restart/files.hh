@@ -14,7 +14,8 @@
 namespace krg::restart {
 
 struct Options {
-    int device = -1;  // open already, and bound to an image from another node
+    int device = -1;       // open already, and bound to an image from another node
+    bool at_home = false;  // the caller is the first process of the image, but for what restart makes
     bool foreground = false, pids = false, replace_tty = false, accept_changed = false;
     std::map<std::string, int> substitutes;  // @object or path: descriptor
 };

@@ -37,7 +37,7 @@ IN_LAST_STAGE_INLINE std::int64_t call(std::int64_t number, std::uint64_t a, std
         failure->thread = script->thread;
         __atomic_store_n(&failure->state, 2u, __ATOMIC_SEQ_CST);
     }
-    call(__NR_ioctl, static_cast<std::uint64_t>(script->device), script->abort, 0, 0, 0, 0);
+    call(__NR_ioctl, static_cast<std::uint64_t>(script->device), script->abort, script->reason, 0, 0, 0);
     for (;;) call(__NR_exit_group, 1, 0, 0, 0, 0, 0);
 }
 

@@ -41,6 +41,7 @@ struct Script {
     LastFailure* failure = nullptr;
     std::int32_t device = -1;  // whose session is aborted after a failure
     std::uint32_t abort = 0;   // the request for it
+    std::uint64_t reason = 0;  // its argument
 };
 
 /** Never returns; ends in KRG_PROC_RESTORE_JOIN, the last call of the list. */

@@ -77,7 +77,7 @@ private:
 
 struct Arguments {
     krg::restart::Options options;
-    u64 incoming = 0;
+    u64 incoming = 0, home = 0;
     std::string image;
     std::vector<std::string> substitutes;
     bool json = false, check = false;
@@ -109,7 +109,25 @@ int come_in(Arguments& arguments) {
     }
 }
 
+/** The kernel runs this program in a process's shadow, which it becomes. */
+int come_home(Arguments& arguments) {
+    const Incoming incoming(arguments.home);
+    arguments.options.device = incoming.device();
+    arguments.options.accept_changed = arguments.options.at_home = true;
+    try {
+        const krg::restart::Plan plan(incoming.path());
+        krg::restart::come_home(plan, arguments.options);
+    } catch (const Error& error) {
+        incoming.failed(error.what(), error.code());
+        throw;
+    } catch (const std::exception& error) {
+        incoming.failed(error.what(), Exit::failed);
+        throw;
+    }
+}
+
 int run(Arguments& arguments) {
+    if (arguments.home) return come_home(arguments);
     if (arguments.incoming) return come_in(arguments);
     for (const std::string& word : arguments.substitutes) add_substitute(arguments.options, word);
     krg::restart::Plan plan(arguments.image);
@@ -138,6 +156,7 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", std::string("restart ") + krg::version);
     app.add_option("FILE", arguments.image, "the image");
     app.add_option("--incoming", arguments.incoming)->group("");  // the kernel's
+    app.add_option("--home", arguments.home)->group("");
     app.add_flag("-f,--foreground", arguments.options.foreground, "wait for the first process and exit with its status");
     app.add_flag("-p,--pids", arguments.options.pids, "join the session and the process group of the caller");
     app.add_flag("-t,--replace-tty", arguments.options.replace_tty,
@@ -150,7 +169,7 @@ int main(int argc, char** argv) {
     app.footer("See restart(1).");
     try {
         app.parse(argc, argv);
-        if (arguments.image.empty() != (arguments.incoming != 0)) throw CLI::RequiredError("FILE");
+        if (arguments.image.empty() != (arguments.incoming != 0 || arguments.home != 0)) throw CLI::RequiredError("FILE");
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
     }

@@ -132,6 +132,18 @@ void keep_clocks_from_going_back(const Plan& plan) {
     if (!file.flush()) throw Error(Exit::failed, "clocks: cannot set those of a time namespace");
 }
 
+/** As its children are, once it has made any. */
+void join_clocks(const Plan& plan) {
+    const ClockShift shift = clock_shift(plan);
+    if (!shift.monotonic && !shift.boottime) return;
+    keep_clocks_from_going_back(plan);
+    const int clocks = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+    const bool joined = clocks >= 0 && setns(clocks, CLONE_NEWTIME) == 0;
+    const int why = errno;
+    close(clocks);
+    if (!joined) throw Error(Exit::failed, fmt::format("clocks: cannot enter a time namespace: {}", std::strerror(why)));
+}
+
 std::vector<Range> vdso_places(const Plan& plan) {
     std::vector<Range> all;
     for (const Task& task : plan.tasks())
@@ -185,6 +197,35 @@ void become(const Files& files, const Task& task, Stages& stages, int device) {
 
 }  // namespace
 
+namespace {
+
+void give_files(const Files& files, Session& session) {
+    for (const Record& record : files.plan().records())
+        if (is_file(record.type) && files.at(record.object) >= 0) session.give(record.object, files.at(record.object));
+    for (const auto& [memory, fd] : files.memories()) session.give(memory, fd);
+}
+
+}  // namespace
+
+void come_home(const Plan& plan, const Options& options) {
+    prctl(PR_SET_DUMPABLE, 1);
+    refuse(refusals(plan, options));
+    const Task& task = plan.tasks().front();
+    if (plan.tasks().size() != 1 || !task.zombies.empty())
+        throw Error(Exit::unsafe, "a process comes home with others: not supported yet");
+    Files files(plan, options);
+    Session session(files, options.device);
+    session.begin(plan);
+    files.make();
+    give_files(files, session);
+    join_clocks(plan);
+    settle(files, task);
+    take_files(files, task, session.fd());
+    Area area(special_mappings(plan, task.record->number(KRG_GHOST_TASK_MM)), area_size(plan, task) + sizeof(LastFailure));
+    auto* failure = static_cast<LastFailure*>(area.room(sizeof(LastFailure)));
+    area.run(script_of(plan, task, area, failure, session.fd(), true));
+}
+
 Restored restore(const Plan& plan, const Options& options) {
     prctl(PR_SET_DUMPABLE, 1);  // a capability of the program's file hides /proc/self from its own user
     refuse(refusals(plan, options));
@@ -196,9 +237,7 @@ Restored restore(const Plan& plan, const Options& options) {
     Session session(files, options.device);
     session.begin(plan);
     files.make();
-    for (const Record& record : plan.records())
-        if (is_file(record.type) && files.at(record.object) >= 0) session.give(record.object, files.at(record.object));
-    for (const auto& [memory, fd] : files.memories()) session.give(memory, fd);
+    give_files(files, session);
     keep_clocks_from_going_back(plan);
     Stages stages(vdso_places(plan));
     Tree tree(plan, stages, options.foreground, [&](const Task& task) { become(files, task, stages, session.fd()); });

@@ -24,6 +24,12 @@ struct Restored {
  */
 [[nodiscard]] Restored restore(const Plan& plan, const Options& options);
 
+/**
+ * The caller becomes the one process of the image, whose id, parent, group and session it has already; the kernel is the
+ * restorer. Returns by krg::Error only.
+ */
+[[noreturn]] void come_home(const Plan& plan, const Options& options);
+
 /** Waits for the first process and returns its exit status, 128 and the signal if one ended it; passes signals on to it. */
 [[nodiscard]] int wait_for(pid_t pid);
 

@@ -96,12 +96,13 @@ namespace {
 
 class Writer {
 public:
-    Writer(const Plan& plan, const Task& task, Area& area, LastFailure* failure, int device)
+    Writer(const Plan& plan, const Task& task, Area& area, LastFailure* failure, int device, bool at_home)
         : plan_(plan),
           task_(task),
           area_(area),
           failure_(failure),
-          device_(device) {}
+          device_(device),
+          at_home_(at_home) {}
 
     Script leader() {
         Calls calls;
@@ -190,6 +191,14 @@ private:
         script.failure = failure_;
         script.device = device_;
         script.abort = KRG_PROC_RESTORE_ABORT;
+        if (at_home_) {
+            // Nobody else looks at the failure: it goes to the kernel, which keeps the process from going on.
+            krg_proc_incoming_failed arg{};
+            arg.why = {address_of(failure_->name), 0, sizeof(failure_->name)};
+            arg.error = EIO;
+            script.abort = KRG_PROC_INCOMING_FAILED;
+            script.reason = area_.put(arg);
+        }
         return script;
     }
 
@@ -320,6 +329,7 @@ private:
     Area& area_;
     LastFailure* failure_;
     int device_;
+    bool at_home_;
 };
 
 }  // namespace
@@ -331,8 +341,8 @@ size_t area_size(const Plan& plan, const Task& task) {
     return 64 * page + task.threads.size() * (thread_stack + 4 * page) + records * 512 + plan.of(task.files).size() * page;
 }
 
-Script script_of(const Plan& plan, const Task& task, Area& area, LastFailure* failure, int device) {
-    return Writer(plan, task, area, failure, device).leader();
+Script script_of(const Plan& plan, const Task& task, Area& area, LastFailure* failure, int device, bool at_home) {
+    return Writer(plan, task, area, failure, device, at_home).leader();
 }
 
 }  // namespace krg::restart

@@ -25,7 +25,8 @@ void settle(const Files& files, const Task& task);
 [[nodiscard]] std::vector<Range> own_special_mappings();
 
 /** The calls of the leader, which make the other threads, whose calls are placed in the area too. */
-[[nodiscard]] Script script_of(const Plan& plan, const Task& task, Area& area, LastFailure* failure, int device);
+[[nodiscard]] Script script_of(const Plan& plan, const Task& task, Area& area, LastFailure* failure, int device,
+                               bool at_home = false);
 /** Bytes that an area for it needs. */
 [[nodiscard]] size_t area_size(const Plan& plan, const Task& task);
 

@@ -2,86 +2,13 @@
 //
 // test_migrate: a process that moves keeps its id, its work and its parent. It can be signalled and waited for where it was born;
 // it goes on when its home dies, and its parent hears of it when the node that runs it dies. What cannot move is refused by name.
-#include "steps.hh"
+#include "migrate_steps.hh"
 
 #include <fmt/format.h>
 
 namespace krg::cluster_test {
 
 namespace {
-
-const std::string work = "/shared/migrate";
-
-ProcessResult done(Test& test, int node, const std::string& script, const std::string& sentence, double timeout_s = 60) {
-    ProcessResult result = test.cluster.shell(node, script, test.cluster.limit(timeout_s));
-    test.report.require(result.done(), sentence, result.evidence());
-    return result;
-}
-
-void load(Test& test) {
-    for (int node : running(test))
-        done(test, node,
-             fmt::format(
-                 "for m in hadsm krg_proc; do grep -q \"^$m \" /proc/modules || insmod {0}/build/$(uname -r)/$m.ko; done; "
-                 "echo {0}/build/host/bin/restart >/sys/module/krg_proc/parameters/helper",
-                 test.options.top),
-             fmt::format("the modules are loaded on node {}", node));
-}
-
-struct Moving {
-    long pid = 0;
-    std::string folder;
-};
-
-/// A program of tests/cr on node 1, whose parent, a shell, writes down how it ended.
-Moving start(Test& test, const std::string& program) {
-    require_view(test, running(test), "all serve");
-    load(test);
-    Moving moving{0, work + "/" + program};
-    const ProcessResult started = done(
-        test, 1,
-        fmt::format(
-            "rm -rf {0}; mkdir -p {0}/d && cd {0} && "
-            "setsid sh -c '{1}/build/host/cr/{2} --pidfile={0}/pid --outfile={0}/out --filename={0}/file; echo $? >{0}/code' "
-            "</dev/null >{0}/log 2>&1 & for i in $(seq 300); do [ -s {0}/pid ] && break; sleep 0.1; done; cat {0}/pid",
-            moving.folder, test.options.top, program),
-        fmt::format("{} starts on node 1", program));
-    moving.pid = std::stol(started.out);
-    return moving;
-}
-
-long memory_on(Test& test, int node, long pid) {
-    ProcessResult result = test.cluster.shell(
-        node,
-        fmt::format(
-            "[ -d /proc/{0} ] || {{ echo -1; exit; }}; awk '/^VmSize:/ {{ n = $2 }} END {{ print n + 0 }}' /proc/{0}/status",
-            pid));
-    return result.done() ? std::stol(result.out) : -2;
-}
-
-void move(Test& test, const Moving& moving, int from, int to) {
-    done(test, from, fmt::format("migrate --json {} {}", moving.pid, to), fmt::format("it moves from node {} to {}", from, to),
-         120);
-    test.report.check(memory_on(test, to, moving.pid) > 0, fmt::format("it runs on node {}, with its id", to));
-    test.report.check(memory_on(test, from, moving.pid) <= 0, fmt::format("and has no memory on node {}", from),
-                      fmt::format("VmSize {} kB", memory_on(test, from, moving.pid)));
-}
-
-void require_text(Test& test, int node, const std::string& file, const std::string& wanted, const std::string& sentence) {
-    std::string text;
-    std::string missing = wait_until(sentence, test.cluster.limit(30), [&] {
-        text = test.cluster.shell(node, "tail -n 1 " + file + " 2>/dev/null").out;
-        while (!text.empty() && text.back() == '\n') text.pop_back();
-        return text.empty() ? file + " is empty" : std::string();
-    });
-    test.report.check(missing.empty() && text == wanted, sentence,
-                      fmt::format("\"{}\" instead of \"{}\" {}", text, wanted, missing));
-}
-
-void finish(Test& test, const Moving& moving, int node) {
-    done(test, node, fmt::format("kill -TERM {}", moving.pid), fmt::format("it is asked to end on node {}", node));
-    require_text(test, node, moving.folder + "/out", "PASS", "it found everything as it had left it");
-}
 
 void scenario_once(Test& test) {
     for (const char* program : {"cpu_computing", "threads_64", "file_offset", "signal_queue"}) {
@@ -168,6 +95,11 @@ int main(int argc, char** argv) {
     const std::vector<Scenario> scenarios{
         {"once", "programs move, and find everything as it was", scenario_once},
         {"onwards", "on to a third node, and back to the second", scenario_onwards},
+        {"home", "back to where they were born, and away again", scenario_home},
+        {"home-signals", "every signal arrives once, wherever the process is", scenario_home_signals},
+        {"home-refused", "what cannot come home goes on where it is", scenario_home_refused},
+        {"home-source-dies", "the node dies that a process leaves for its home", scenario_home_source_dies},
+        {"ring", "five moves around all nodes", scenario_ring},
         {"killed", "kill -9 of the shadow", scenario_killed},
         {"runner-dies", "the node it runs on dies", scenario_runner_dies},
         {"home-dies", "the node where it was born dies", scenario_home_dies},
