@@ -4,6 +4,7 @@
 #include "tests/sim/membership/scale.hh"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
 #include <optional>
@@ -70,10 +71,11 @@ public:
         if (!settle(nodes_, 300 * second)) return std::nullopt;
         m.form_ms = world_->now() / ms;
         m.form_views = processes_[1]->epoch();
-        world_->run_until(world_->now() + 2 * second);
+        step_ = "formed";
+        run(2 * second);
         const NetworkCounts before = world_->network().counts();
         const Time window = (nodes_ > 200 ? 2 : 10) * second;
-        world_->run_until(world_->now() + window);
+        run(window);
         m.messages_per_s = (world_->network().counts().messages - before.messages) * second / window / nodes_;
         m.bytes_per_s = (world_->network().counts().bytes - before.bytes) * second / window / nodes_;
         const auto silent = crash(nodes_, true);
@@ -91,11 +93,21 @@ public:
     }
 
 private:
+    /// A large cluster takes minutes: says at each virtual second how far it is, to who looks.
+    void run(Time time) {
+        const Time end = world_->now() + time;
+        while (world_->now() < end) {
+            const Time before = world_->now();
+            world_->run_until(std::min(end, before + second));
+            if (isatty(STDERR_FILENO) != 0 && world_->now() / second != before / second)
+                fmt::print(stderr, "\r{} nodes, {} s of virtual time, {:30}", nodes_, world_->now() / second, step_);
+        }
+    }
     /// Until @p count nodes serve in one view of exactly that size.
     bool settle(std::size_t count, Time patience) {
         const Time end = world_->now() + patience;
         while (world_->now() < end) {
-            world_->run_until(world_->now() + ms);
+            run(ms);
             if (settled(count)) return true;
         }
         return false;
@@ -116,16 +128,16 @@ private:
         const Time start = world_->now();
         others_ = other_bytes_ = 0;
         first_proposal_ = 0;
+        step_ = silent ? "a node is silent" : "a node has crashed";
         world_->crash(victim, silent);
-        while (processes_[watcher]->epoch() == epoch && world_->now() < start + 60 * second)
-            world_->run_until(world_->now() + ms);
+        while (processes_[watcher]->epoch() == epoch && world_->now() < start + 60 * second) run(ms);
         c.agree_ms = (world_->now() - start) / ms;
         if (!settle(count, 60 * second)) return std::nullopt;
         c.serve_ms = (world_->now() - start) / ms;
         c.detect_ms = first_proposal_ > start ? (first_proposal_ - start) / ms : 0;
         c.messages = others_;
         c.bytes = other_bytes_;
-        world_->run_until(world_->now() + 3 * second);
+        run(3 * second);
         return c;
     }
 
@@ -149,6 +161,7 @@ private:
     }
 
     NodeId nodes_;
+    const char* step_ = "forming";
     ProcessKnobs knobs_;
     std::vector<NodeIntent> intents_;
     std::vector<MembershipProcess*> processes_;
@@ -231,8 +244,8 @@ int measure(const ScaleOptions& options) {
             fmt::print(stderr, "krg-sim scale: {} nodes: wants 2 to 4096\n", size);
             return 2;
         }
-        if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "{} nodes...\n", size);
         const auto row = Measurement(size, options).measured();
+        if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r{:70}\r", "");
         if (!row) {
             fmt::print(stderr, "krg-sim scale: {} nodes did not form a cluster, or did not agree after a crash, in time\n",
                        size);
