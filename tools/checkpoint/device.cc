@@ -61,10 +61,10 @@ const char* advice(int error) {
     }
 }
 
-void fail(int error, int pid, std::vector<std::string> reasons) {
+void fail(int error, int pid, const std::vector<std::string>& reasons) {
     const std::string what = error == EOPNOTSUPP ? fmt::format("process {} cannot be captured", pid)
                                                  : fmt::format("process {}: {}", pid, std::strerror(error));
-    throw Refused(exit_of(error), what, advice(error), std::move(reasons));
+    throw Refused(exit_of(error), what, advice(error), reasons);
 }
 
 int open_device() {
@@ -90,7 +90,7 @@ std::vector<std::string> Device::check(int pid, bool tree) const {
     arg.refusals = text.where();
     const int error = ioctl(device_.get(), KRG_PROC_CHECK, &arg) == 0 ? 0 : errno;
     std::vector<std::string> lines = text.lines(arg.refusals.length);
-    if (error) fail(error, pid, std::move(lines));
+    if (error) fail(error, pid, lines);
     return lines;
 }
 

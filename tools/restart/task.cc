@@ -241,7 +241,7 @@ private:
                                  static_cast<int>(record->number(KRG_GHOST_SIGNAL_CODE))};
             std::memcpy(info, head, sizeof(head));
             const std::string rest = record->text(KRG_GHOST_SIGNAL_INFO);
-            std::memcpy(info + 16, rest.data(), std::min(rest.size(), sizeof(info) - 16));
+            rest.copy(info + 16, sizeof(info) - 16);
             const u64 at = area_.put(info, sizeof(info));
             if (tid)
                 calls.call(what, SYS_rt_tgsigqueueinfo, {pid, tid, number, at});

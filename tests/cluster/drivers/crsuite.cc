@@ -73,7 +73,7 @@ void copy_folder(const fs::path& from, const fs::path& top, const fs::path& to) 
 
 class Suite {
 public:
-    Suite(const Options& options, Cluster& cluster, const Operation& operation, std::string host_shared)
+    Suite(const Options& options, Cluster& cluster, const Operation& operation, const std::string& host_shared)
         : options_(options),
           cluster_(cluster),
           operation_(operation),

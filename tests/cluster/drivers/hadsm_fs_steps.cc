@@ -55,7 +55,7 @@ void prepare(Test& test, const std::vector<const char*>& mounts) {
 }
 
 std::string fresh_dir(Test& test, const std::string& below, const std::string& name) {
-    const std::string dir = fmt::format("{}/{}-{}", below, name, test.random() % 1'000'000);
+    std::string dir = fmt::format("{}/{}-{}", below, name, test.random() % 1'000'000);
     const int node = *running(test).begin();
     ProcessResult made = test.cluster.shell(node, "mkdir -p " + dir, 60);
     test.report.require(made.done(), fmt::format("node {} makes {}", node, dir), made.evidence());

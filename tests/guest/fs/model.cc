@@ -129,7 +129,7 @@ void Model::put(const Place& place, const InodePtr& inode) {
     if (inode->kind == Kind::directory) inode->parent = place.directory.get();
 }
 
-int Model::add(const std::string& path, InodePtr inode) {
+int Model::add(const std::string& path, const InodePtr& inode) {
     Place to;
     if (const int error = place(path, to)) return error;
     if (to.inode) return EEXIST;

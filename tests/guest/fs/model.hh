@@ -80,7 +80,7 @@ private:
     };
     int place(const std::string& path, Place& found) const;
     int walk(InodePtr& at, const std::string& path, bool follow, int& depth) const;
-    int add(const std::string& path, InodePtr inode);
+    int add(const std::string& path, const InodePtr& inode);
     static void put(const Place& place, const InodePtr& inode);
 
     InodePtr root_;

@@ -98,7 +98,7 @@ void Tokens::make_once() {
         if (way == 0) made = Fd(open(lock.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600)) ? 0 : -1;
         if (way == 1) made = mkdir(lock.c_str(), 0700);
         if (way == 2) {
-            Fd(open(own.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+            const Fd file(open(own.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
             made = link(own.c_str(), lock.c_str());
         }
         if (made == 0) break;

@@ -94,13 +94,14 @@ void forge(std::string& image, Random& random) {
     }
 }
 
+void flip(char& byte, std::uint64_t bit) { byte = static_cast<char>(static_cast<unsigned char>(byte) ^ 1u << bit); }
+
 }  // namespace
 
 std::string damaged(std::string image, Damage damage, Random& random) {
     switch (damage) {
     case Damage::flip:
-        for (std::uint64_t n = 1 + random.below(8); n > 0; n--)
-            image[random.below(image.size())] ^= static_cast<char>(1u << random.below(8));
+        for (std::uint64_t n = 1 + random.below(8); n > 0; n--) flip(image[random.below(image.size())], random.below(8));
         break;
     case Damage::truncate: image.resize(random.below(image.size())); break;
     case Damage::splice: {

@@ -9,11 +9,11 @@
 
 namespace krg::sim::dsm {
 
-Checker::Checker(unsigned nodes, std::vector<Promise> objects) : nodes_(nodes), able_(nodes), able_low_(nodes) {
+Checker::Checker(NodeId nodes, const std::vector<Promise>& objects) : nodes_(nodes), able_(nodes), able_low_(nodes) {
     for (const Promise& p : objects) {
         object_.emplace_back();
         object_.back().promise = p;
-        object_.back().level = std::min(p.replicas, nodes);
+        object_.back().level = std::min<unsigned>(p.replicas, nodes);
     }
 }
 

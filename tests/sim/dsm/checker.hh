@@ -34,7 +34,7 @@ namespace krg::sim::dsm {
 class Checker {
 public:
     Checker() = default;
-    Checker(unsigned nodes, std::vector<Promise> objects);
+    Checker(NodeId nodes, const std::vector<Promise>& objects);
 
     // What happens to nodes.
     /// @p writes: that it has done in lives nothing is known of any more.
@@ -181,7 +181,7 @@ private:
     void judge_copies(unsigned object);
     void foreign(NodeId node, unsigned object);
 
-    unsigned nodes_ = 0;
+    NodeId nodes_ = 0;
     std::vector<Object> object_;
     std::array<Node, nodes_max + 1> node_{};
     std::array<std::array<Copy, objects_max>, nodes_max + 1> copy_{};

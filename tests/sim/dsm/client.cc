@@ -470,7 +470,7 @@ std::string Fabric::why_busy() const {
 
 std::string Fabric::end() {
     ending_ = true;
-    if (const std::string busy = why_busy(); !busy.empty()) return busy;
+    if (std::string busy = why_busy(); !busy.empty()) return busy;
     // Every member reads every object: what was lost must say so, what was seen must be there.
     bool more = false;
     for (const MemberRecord& m : newest_.members) {

@@ -43,7 +43,7 @@ Fleet::Fleet(u16 nodes, const krg_dsm_params& params) : node_(nodes + 1U) {
 }
 
 Fleet::~Fleet() {
-    for (NodeId n = 1; n < node_.size(); n++) crash(n);
+    for (NodeId n = 1; n <= nodes(); n++) crash(n);
 }
 
 void Fleet::crash(NodeId node) {
@@ -63,7 +63,7 @@ void Fleet::view(const std::vector<NodeId>& without, const std::vector<NodeId>& 
     };
     std::vector<krg_dsm_member> members;
     epoch_++;
-    for (NodeId n = 1; n < node_.size(); n++) {
+    for (NodeId n = 1; n <= nodes(); n++) {
         if (!node_[n].engine || in(without, n)) continue;
         if (node_[n].since == 0) node_[n].since = epoch_;
         members.push_back({n, static_cast<u16>(in(leaving, n)), 0, node_[n].since});
@@ -204,7 +204,7 @@ bool Fleet::rest(unsigned steps) {
     for (unsigned i = 0; i < steps && broken_.empty(); i++) {
         u64 next = ~u64{0};
         u64 degraded = 0;
-        for (NodeId n = 1; n < node_.size(); n++) {
+        for (NodeId n = 1; n <= nodes(); n++) {
             if (!node_[n].engine) continue;
             next = std::min(next, krg_dsm_deadline(node_[n].engine));
             degraded += stats(n).degraded;
@@ -213,7 +213,7 @@ bool Fleet::rest(unsigned steps) {
         now_ = std::max(now_, next);
         krg_dsm_event ev{};
         ev.type = KRG_DSM_EV_TICK;
-        for (NodeId n = 1; n < node_.size(); n++)
+        for (NodeId n = 1; n <= nodes(); n++)
             if (node_[n].engine && krg_dsm_deadline(node_[n].engine) <= now_) step(n, ev);
         run();
     }
@@ -221,7 +221,7 @@ bool Fleet::rest(unsigned steps) {
 }
 
 NodeId Fleet::home(const krg_dsm_object& object) const {
-    for (NodeId n = 1; n < node_.size(); n++)
+    for (NodeId n = 1; n <= nodes(); n++)
         if (node_[n].engine) return krg_dsm_home(node_[n].engine, &object);
     return 0;
 }

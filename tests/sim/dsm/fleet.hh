@@ -64,6 +64,8 @@ private:
     void run();
     void wake(NodeId node);
 
+    [[nodiscard]] NodeId nodes() const { return static_cast<NodeId>(node_.size() - 1); }
+
     std::vector<Node> node_;
     std::vector<NodeId> active_;
     u64 now_ = 1000, epoch_ = 0, token_ = 0, handle_ = 0;

@@ -14,7 +14,7 @@ using namespace krg::sim::dsm;
 
 namespace {
 
-krg::sim::dsm::Setup checkpointed(unsigned nodes, u8 k, u32 objects = 1) {
+krg::sim::dsm::Setup checkpointed(NodeId nodes, u8 k, u32 objects = 1) {
     krg::sim::dsm::Setup s;
     s.nodes = nodes;
     s.point_copies = k;

@@ -318,7 +318,7 @@ std::vector<Row> rows_of(const std::vector<Measured>& all) {
     add_change("crash", &Measured::crash);
     add("crash: objects the dead node had or was home of", [](const Measured& m) { return fmt::to_string(m.crash.objects); });
     add_change("join", &Measured::join);
-    add("real time, s", [](const Measured& m) { return number(static_cast<double>(m.real_ms / 100) / 10); });
+    add("real time, s", [](const Measured& m) { return number(static_cast<double>(m.real_ms) / 1000); });
     return rows;
 }
 

@@ -74,7 +74,7 @@ void check_object(World& world, unsigned o) {
 }  // namespace
 
 void fair_moves(const World& world, std::vector<Move>& out) {
-    const unsigned nodes = world.setup().nodes;
+    const NodeId nodes = world.setup().nodes;
     const auto add = [&](MoveKind kind, unsigned a, unsigned b = 0) {
         Move m{kind, static_cast<u8>(a), static_cast<u8>(b)};
         if (world.enabled(m)) out.push_back(m);

@@ -13,7 +13,7 @@ namespace {
 constexpr u16 home = 1;
 
 /// @p nodes nodes, one object whose home is node 1.
-krg::sim::dsm::Setup with_home(unsigned nodes, u8 k, u32 objects = 1) {
+krg::sim::dsm::Setup with_home(NodeId nodes, u8 k, u32 objects = 1) {
     krg::sim::dsm::Setup s;
     s.nodes = nodes;
     s.params.retry_us = 100;

@@ -23,7 +23,7 @@ struct Heard {
 /// A world whose engines are listened to.
 class Traced {
 public:
-    Traced(unsigned nodes, u8 k) : world(setup(nodes, k)) {
+    Traced(NodeId nodes, u8 k) : world(setup(nodes, k)) {
         for (NodeId n = 1; n <= nodes; n++) ears_.push_back({this, n});
         for (auto& ear : ears_) krg_dsm_set_trace(world.edge(ear.node).engine(), hear, &ear);
     }
@@ -50,7 +50,7 @@ private:
         NodeId node;
     };
 
-    static krg::sim::dsm::Setup setup(unsigned nodes, u8 k) {
+    static krg::sim::dsm::Setup setup(NodeId nodes, u8 k) {
         krg::sim::dsm::Setup s;
         s.nodes = nodes;
         s.params.retry_us = 100;

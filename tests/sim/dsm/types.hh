@@ -64,7 +64,7 @@ using Objects = u32;
 /// Everything about a run that is not one of its moves.
 struct Setup {
     u64 seed = 1;
-    unsigned nodes = 3;
+    NodeId nodes = 3;
     std::vector<krg_dsm_object> objects;
     unsigned point_copies = 0;      ///< k of a checkpointed domain; 0: it is none
     bool crash_rolls_back = false;  ///< whenever a member dies

@@ -14,7 +14,7 @@ namespace {
 
 using RunSetup = krg::sim::dsm::Setup;  // GoogleTest's fixtures have a Setup of their own
 
-RunSetup plain(unsigned nodes, u8 k) {
+RunSetup plain(NodeId nodes, u8 k) {
     RunSetup s;
     s.nodes = nodes;
     s.params.retry_us = 100;
@@ -94,7 +94,7 @@ void at_once(World& world) {
     FAIL() << "still at it";
 }
 
-RunSetup run_of(unsigned nodes, u8 k, unsigned objects) {
+RunSetup run_of(NodeId nodes, u8 k, unsigned objects) {
     RunSetup s = plain(nodes, k);
     s.params.ahead_max = 64;
     for (unsigned i = 1; i < objects; i++) {
@@ -159,7 +159,7 @@ TEST(DsmWorld, HoldTimeBeginsWithTheFirstUse) {
 
 /// All want to write one page all the time: nobody waits for more than one turn of each of the others.
 TEST(DsmWorld, ContendedPageGoesRound) {
-    constexpr unsigned nodes = 5;
+    constexpr NodeId nodes = 5;
     RunSetup setup = plain(nodes, 1);
     setup.params.hold_us = 100;
     World world(setup);
