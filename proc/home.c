@@ -382,6 +382,7 @@ static void let_go(struct krg_move_in *m, struct krg_shadow *shadow, struct task
 	if (krg_restore_go(s)) {
 		pr_notice("process %d was killed when it had come home\n", shadow->pid);
 		kill_helper(task);
+		krg_guest_forget(shadow->pid);
 		krg_move_in_fail(m, -ESRCH, "home: it was killed");
 		return;
 	}

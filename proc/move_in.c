@@ -9,6 +9,7 @@
  * is asked nothing: it polls, and who runs is read from the directory.
  */
 #include <linux/cred.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/kmod.h>
 #include <linux/ktime.h>
@@ -17,6 +18,7 @@
 #include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -38,6 +40,7 @@
 #define MOVES_MAX		64		/* images that are on their way here at a time */
 #define MOVE_BYTES_MAX		(1ULL << 40)	/* of an image */
 #define MOVE_RESERVE		(64UL << 20)	/* bytes of memory that images leave free */
+#define MOVE_ID_WAIT		(10 * HZ)	/* for the id of a process that comes to be free */
 #define MOVE_ASK_MS		1000		/* between two looks into the directory */
 
 static char *helper = "/usr/bin/restart";
@@ -190,6 +193,24 @@ static void start_helper(struct krg_move_in *m, char *program)
 		move_fail(m, -ENOEXEC, "helper: %s cannot be started: error %d", argv[0], err);
 }
 
+/* It may have been here before, and what is left of it pass on its last signals still. */
+static void wait_for_id(struct krg_move_in *m)
+{
+	unsigned long end = jiffies + MOVE_ID_WAIT;
+	struct task_struct *task;
+	struct pid *id;
+
+	do {
+		id = find_get_pid(m->pid);
+		task = get_pid_task(id, PIDTYPE_PID);
+		put_pid(id);
+		if (!task)
+			return;
+		put_task_struct(task);
+		fsleep(5000);
+	} while (time_before(jiffies, end) && READ_ONCE(m->state) == KRG_MOVE_BUILDING);
+}
+
 static void build(struct krg_move_in *m)
 {
 	char *program;
@@ -198,6 +219,8 @@ static void build(struct krg_move_in *m)
 	program = kstrdup(helper, GFP_KERNEL);
 	kernel_param_unlock(THIS_MODULE);
 	m->at_home = krg_home_is(m->pid);
+	if (!m->at_home)
+		wait_for_id(m);
 	if (!program)
 		move_fail(m, -ENOMEM, "helper: no memory");
 	else if (m->at_home)

@@ -143,17 +143,18 @@ static bool take_signal(struct krg_shadow *shadow, kernel_siginfo_t *info)
 	return signal;
 }
 
+static bool is_asked(struct krg_shadow *shadow)
+{
+	return READ_ONCE(shadow->coming.state) == KRG_COMING_ASKED;
+}
+
+/* Those that are left when it is asked home wait for the process there. */
 static void pass_on_all(struct krg_shadow *shadow)
 {
 	kernel_siginfo_t info;
 
-	while (!READ_ONCE(shadow->ended) && take_signal(shadow, &info))
+	while (!READ_ONCE(shadow->ended) && !is_asked(shadow) && take_signal(shadow, &info))
 		krg_shadow_pass_on(shadow, &info);
-}
-
-static bool is_asked(struct krg_shadow *shadow)
-{
-	return READ_ONCE(shadow->coming.state) == KRG_COMING_ASKED;
 }
 
 /* Until the process has ended. True: it comes home instead. */

@@ -111,7 +111,7 @@ public:
             if (said.at("bytes") == 0) return failed(fmt::format("{}: nothing was sent: {}", what, result.out), now.place);
             generation = said.at("generation");
             bytes += said.at("bytes").get<std::uint64_t>();
-            if (std::string why = not_moved(cluster, place.pid, left, node); !why.empty()) return failed(why, now.place);
+            if (std::string why = not_moved(cluster, place.pid, node, node); !why.empty()) return failed(why, now.place);
             if (std::string why = not_left(cluster, place.pid, left, left == place.node); !why.empty())
                 return failed(why, now.place);
             now.place.node = node;

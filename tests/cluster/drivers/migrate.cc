@@ -99,6 +99,8 @@ int main(int argc, char** argv) {
         {"home-signals", "every signal arrives once, wherever the process is", scenario_home_signals},
         {"home-refused", "what cannot come home goes on where it is", scenario_home_refused},
         {"home-source-dies", "the node dies that a process leaves for its home", scenario_home_source_dies},
+        {"home-killed", "kill -9 at home, at any step of the way there", scenario_home_killed},
+        {"helper-killed", "kill -9 of who builds a process that arrives", scenario_helper_killed},
         {"ring", "five moves around all nodes", scenario_ring},
         {"killed", "kill -9 of the shadow", scenario_killed},
         {"runner-dies", "the node it runs on dies", scenario_runner_dies},

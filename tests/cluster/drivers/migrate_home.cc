@@ -4,7 +4,9 @@
 // home goes on where it is.
 #include "migrate_steps.hh"
 
+#include <chrono>
 #include <fmt/format.h>
+#include <thread>
 
 namespace krg::cluster_test {
 
@@ -95,14 +97,12 @@ void scenario_home_refused(Test& test) {
 
 /// One copy or, if the node that held it died, none; and its parent knows.
 void scenario_home_source_dies(Test& test) {
-    for (const char* delay : {"0.02", "0.2", "0.5"}) {
+    for (const int delay_ms : {0, 50, 200}) {
         const Moving moving = start(test, "cpu_computing");
         move(test, moving, 1, 2);
-        done(test, 2,
-             fmt::format(
-                 "(setsid migrate {} 1 </dev/null >/dev/null 2>&1 & sleep {}; echo c >/proc/sysrq-trigger) & sleep 0.01; :",
-                 moving.pid, delay),
-             fmt::format("it is on its way home, and node 2 dies after {} s", delay));
+        done(test, 2, fmt::format("(setsid migrate {} 1 </dev/null >/dev/null 2>&1 &)", moving.pid), "it is on its way home");
+        std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
+        test.cluster.crash(2);
         require_view(test, {1, 3}, "node 2 is out", 60);
         long memory = 0;
         (void)wait_until("its fate is decided", test.cluster.limit(30), [&] {
@@ -118,6 +118,53 @@ void scenario_home_source_dies(Test& test) {
         test.report.check(memory_on(test, 1, moving.pid) == -1, "nothing of it is left on node 1");
         test.cluster.boot(2);
         require_view(test, {1, 2, 3}, "node 2 is back", 120);
+    }
+}
+
+/// It is killed by its id at home while it may be anything there: a shadow, the helper, itself.
+void scenario_home_killed(Test& test) {
+    for (const char* delay : {"0.02", "0.1", "0.2", "0.3", "0.5"}) {
+        const Moving moving = start(test, "cpu_computing");
+        move(test, moving, 1, 2);
+        done(test, 1, fmt::format("(setsid sh -c 'sleep {}; kill -KILL {}' </dev/null >/dev/null 2>&1 &)", delay, moving.pid),
+             fmt::format("it will be killed on node 1 after {} s", delay));
+        const ProcessResult result = test.cluster.shell(2, fmt::format("migrate {} 1", moving.pid), test.cluster.limit(60));
+        test.report.check(!result.timed_out, "its move home ends", result.evidence());
+        require_text(test, 1, moving.folder + "/code", "137", "its parent sees that signal 9 ended it");
+        for (int node : {1, 2}) {
+            const std::string missing = wait_until("it is gone", test.cluster.limit(20), [&] {
+                return memory_on(test, node, moving.pid) == -1 ? std::string() : fmt::format("pid {} is there", moving.pid);
+            });
+            test.report.check(missing.empty(), fmt::format("nothing of it is left on node {}", node), missing);
+        }
+    }
+}
+
+/// Whoever builds it on node 2 is killed at some step: it goes on at home, runs there, or its parent hears that it was lost.
+void scenario_helper_killed(Test& test) {
+    for (const char* delay : {"0", "0.05", "0.1", "0.15", "0.2", "0.3"}) {
+        const Moving moving = start(test, "cpu_computing");
+        done(test, 2,
+             fmt::format("(setsid sh -c 'for i in $(seq 2000); do p=$(pidof restart) && break; done; sleep {}; kill -KILL $p' "
+                         "</dev/null >/dev/null 2>&1 &)",
+                         delay),
+             fmt::format("the helper on node 2 will be killed {} s after its start", delay));
+        const ProcessResult result = test.cluster.shell(1, fmt::format("migrate {} 2", moving.pid), test.cluster.limit(60));
+        test.report.check(!result.timed_out, "the move ends", result.evidence());
+        std::string fate;
+        (void)wait_until("its fate is decided", test.cluster.limit(30), [&] {
+            if (memory_on(test, 1, moving.pid) > 0) fate = "it goes on on node 1";
+            if (memory_on(test, 2, moving.pid) > 0) fate = "it runs on node 2";
+            if (memory_on(test, 1, moving.pid) < 0) fate = "it was lost";
+            return fate.empty() ? std::string("a shadow, and nothing on node 2") : std::string();
+        });
+        test.report.check(!fate.empty(), "one copy, or its parent knows that there is none: " + fate);
+        if (fate == "it was lost") {
+            require_text(test, 1, moving.folder + "/code", "137", "its parent sees it");
+            continue;
+        }
+        finish(test, moving, 1);
+        require_text(test, 1, moving.folder + "/code", "0", "its parent sees its exit status");
     }
 }
 
