@@ -20,7 +20,8 @@
 
 #include "directory.h"
 #include "member.h"
-#include "shadow.h"
+#include "shadow_private.h"
+#include "stop.h"
 
 #define GUEST_ASK_MS	5000
 #define GUEST_AGAIN_MS	500	/* between two tries to tell the home */
@@ -203,7 +204,46 @@ unsigned int krg_guests(void)
 	return n;
 }
 
+bool krg_guests_any(void)
+{
+	return !xa_empty(&guests);
+}
+
+u16 krg_guest_home(pid_t pid, u64 *generation)
+{
+	struct krg_guest *guest;
+	u16 home = 0;
+
+	xa_lock(&guests);
+	guest = xa_load(&guests, pid);
+	if (guest && !guest->own) {
+		home = guest->home;
+		*generation = guest->generation;
+	}
+	xa_unlock(&guests);
+	return home;
+}
+
 /* ---- signals for it ---- */
+
+/*
+ * Its group here is an orphaned one, which the terminal's signals do not stop. At home it may be another: what is passed on is
+ * to stop it, where it would by default.
+ */
+static void stop_all_the_same(struct task_struct *task, kernel_siginfo_t *info)
+{
+	struct sighand_struct *sighand;
+	int signal = info->si_signo;
+
+	if (!sig_kernel_stop(signal) || signal == SIGSTOP)
+		return;
+	sighand = krg_actions_lock(task);
+	if (!sighand)
+		return;
+	if (sighand->action[signal - 1].sa.sa_handler == SIG_DFL && !sigismember(&task->blocked, signal))
+		info->si_signo = SIGSTOP;
+	spin_unlock_irq(&sighand->siglock);
+}
 
 static int guest_signal(const struct krg_shadow_msg *msg)
 {
@@ -229,6 +269,7 @@ static int guest_signal(const struct krg_shadow_msg *msg)
 	put_pid(id);
 	if (!task)
 		return -ESRCH;
+	stop_all_the_same(task, &info);
 	err = krg_group_signal(&info, task);
 	put_task_struct(task);
 	return err;
@@ -244,6 +285,9 @@ static void handle_shadow(struct krg_rpc_req *req)
 	else if (le32_to_cpu(msg->what) == KRG_SHADOW_MOVED)
 		err = krg_shadow_moved(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation), krg_rpc_req_node(req)) ?
 		      0 : -ESRCH;
+	else if (le32_to_cpu(msg->what) == KRG_SHADOW_STOPPED && le32_to_cpu(msg->code) <= _NSIG)
+		err = krg_shadow_stopped(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation),
+					 le32_to_cpu(msg->code)) ? 0 : -ESRCH;
 	else if (le32_to_cpu(msg->what) == KRG_SHADOW_ENDED)
 		err = krg_shadow_ended(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation),
 				       le32_to_cpu(msg->code)) ? 0 : -ESRCH;

@@ -102,6 +102,7 @@ static void raise_limits(void)
 static void block(bool all)
 {
 	spin_lock_irq(&current->sighand->siglock);
+	current->signal->flags &= ~SIGNAL_STOP_MASK;	/* it stops again, if it is to */
 	if (all)
 		sigfillset(&current->blocked);
 	else

@@ -13,6 +13,7 @@
 #include "move.h"
 #include "pids.h"
 #include "shadow.h"
+#include "stop.h"
 
 static int krg_dev_open(struct inode *inode, struct file *filp)
 {
@@ -108,6 +109,7 @@ static const struct krg_proc_part {
 } parts[] = {
 	{ krg_pids_init, krg_pids_exit },
 	{ krg_guest_init, krg_guest_exit },
+	{ krg_stop_init, krg_stop_exit },
 	{ krg_move_in_init, krg_move_in_exit },
 	{ krg_member_init, krg_member_exit },
 	{ krg_dev_init, krg_dev_exit },

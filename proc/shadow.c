@@ -31,6 +31,7 @@
 #include "member.h"
 #include "park.h"
 #include "shadow_private.h"
+#include "stop.h"
 
 #define SHADOW_ASK_MS	5000
 #define SHADOW_TRIES	100
@@ -164,6 +165,7 @@ static bool be_shadow(struct krg_shadow *shadow)
 		wait_event_interruptible(shadow->wait, READ_ONCE(shadow->ended) || is_asked(shadow));
 		if (is_asked(shadow) && krg_home_become(shadow))
 			return true;
+		krg_shadow_continued();
 		pass_on_all(shadow);
 		/* What woke it may have been something else that counts as a signal. */
 		clear_thread_flag(TIF_NOTIFY_SIGNAL);

@@ -19,6 +19,7 @@ enum krg_shadow_what {
 	KRG_SHADOW_ENDED = 1,	/* to the home: the process has ended, with @code */
 	KRG_SHADOW_MOVED,	/* to the home: it runs here now, in @generation */
 	KRG_SHADOW_SIGNAL,	/* to the runner: deliver @info to the process */
+	KRG_SHADOW_STOPPED,	/* to the home: it was stopped by signal @code, or goes on: 0 */
 };
 
 /* KRG_MSG_SHADOW */
@@ -76,6 +77,10 @@ void krg_guest_lost(pid_t pid);
 /** What was built of it here in @generation never ran: if the directory says that it runs here, its home is told. */
 void krg_guest_never(pid_t pid, u64 generation);
 unsigned int krg_guests(void);
+/** Whether there are any: cheap, in any context. */
+bool krg_guests_any(void);
+/** The home of a guest, and the generation it has here; 0: it is none. */
+u16 krg_guest_home(pid_t pid, u64 *generation);
 void krg_guest_view(const struct krg_view *view);
 int krg_guest_init(void);
 void krg_guest_exit(void);

@@ -101,6 +101,7 @@ int main(int argc, char** argv) {
         {"home-source-dies", "the node dies that a process leaves for its home", scenario_home_source_dies},
         {"home-killed", "kill -9 at home, at any step of the way there", scenario_home_killed},
         {"helper-killed", "kill -9 of who builds a process that arrives", scenario_helper_killed},
+        {"stops", "a stop is a stop for the parent at home", scenario_stops},
         {"ring", "five moves around all nodes", scenario_ring},
         {"killed", "kill -9 of the shadow", scenario_killed},
         {"runner-dies", "the node it runs on dies", scenario_runner_dies},

@@ -97,7 +97,7 @@ void scenario_home_refused(Test& test) {
 
 /// One copy or, if the node that held it died, none; and its parent knows.
 void scenario_home_source_dies(Test& test) {
-    for (const int delay_ms : {0, 50, 200}) {
+    for (const int delay_ms : {100, 500, 1000}) {
         const Moving moving = start(test, "cpu_computing");
         move(test, moving, 1, 2);
         done(test, 2, fmt::format("(setsid migrate {} 1 </dev/null >/dev/null 2>&1 &)", moving.pid), "it is on its way home");
@@ -166,6 +166,28 @@ void scenario_helper_killed(Test& test) {
         finish(test, moving, 1);
         require_text(test, 1, moving.folder + "/code", "0", "its parent sees its exit status");
     }
+}
+
+void scenario_stops(Test& test) {
+    const Moving moving = start_command(test, "stops",
+                                        fmt::format("{0} watch @/states {0} take @/pid @/out @/list", tool(test)));
+    const std::string states = moving.folder + "/states";
+    const auto signal = [&](const std::string& name, const std::string& wanted, const std::string& sentence) {
+        done(test, 1, fmt::format(": >{}; kill -{} {}", states, name, moving.pid), "SIG" + name + " at home");
+        require_text(test, 1, states, wanted, sentence);
+    };
+    move(test, moving, 1, 2);
+    for (int i = 0; i < 2; i++) {
+        signal(i ? "TSTP" : "STOP", "stopped 19", "its parent at home hears that it is stopped");
+        const ProcessResult state = test.cluster.shell(2, fmt::format("sed -n 's/^State:.//p' /proc/{}/status", moving.pid));
+        test.report.check(!state.out.empty() && state.out.front() == 'T', "it is stopped on node 2", state.out);
+        signal("CONT", "continued", "its parent hears that it goes on");
+    }
+    move(test, moving, 2, 1);
+    signal("STOP", "stopped 19", "at home again it stops as ever");
+    signal("CONT", "continued", "and goes on");
+    finish(test, moving, 1);
+    require_text(test, 1, states, "ended 0", "its parent sees its exit status");
 }
 
 void scenario_ring(Test& test) {

@@ -36,6 +36,7 @@ void scenario_home_refused(Test& test);
 void scenario_home_source_dies(Test& test);
 void scenario_home_killed(Test& test);
 void scenario_helper_killed(Test& test);
+void scenario_stops(Test& test);
 void scenario_ring(Test& test);
 
 }  // namespace krg::cluster_test

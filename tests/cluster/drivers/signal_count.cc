@@ -3,6 +3,7 @@
 // krg-signal-count: a process that writes down the values of the signals it gets, and one that sends them. Runs in guests.
 //
 //	krg-signal-count take PIDFILE OUTFILE LIST [FILE]	until SIGTERM, then PASS in OUTFILE; FILE stays open
+//	krg-signal-count watch STATES PROGRAM...	runs it, and writes down when it stops, goes on and ends
 //	krg-signal-count send PID FIRST COUNT GAP_MS		values FIRST... with a gap between
 #include <cerrno>
 #include <csignal>
@@ -12,6 +13,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <string>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
@@ -68,12 +70,34 @@ int send(int argc, char** argv) {
     return 0;
 }
 
+int watch(int argc, char** argv) {
+    if (argc < 4) return 2;
+    const pid_t child = fork();
+    if (child == 0) {
+        execv(argv[3], argv + 3);
+        _exit(127);
+    }
+    int status = 0;
+    while (waitpid(child, &status, WUNTRACED | WCONTINUED) == child) {
+        if (WIFSTOPPED(status)) write_line(argv[2], "stopped " + std::to_string(WSTOPSIG(status)));
+        if (WIFCONTINUED(status)) write_line(argv[2], "continued");
+        if (!WIFEXITED(status) && !WIFSIGNALED(status)) continue;
+        write_line(argv[2], "ended " + std::to_string(status));
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    }
+    return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     const std::string verb = argc > 1 ? argv[1] : "";
-    const int status = verb == "take" ? take(argc, argv) : verb == "send" ? send(argc, argv) : 2;
+    const int status = verb == "take"    ? take(argc, argv)
+                       : verb == "send"  ? send(argc, argv)
+                       : verb == "watch" ? watch(argc, argv)
+                                         : 2;
     if (status == 2)
-        std::fprintf(stderr, "usage: krg-signal-count take PIDFILE OUTFILE LIST [FILE] | send PID FIRST COUNT GAP_MS\n");
+        std::fprintf(stderr, "usage: krg-signal-count take PIDFILE OUTFILE LIST [FILE] | send PID FIRST COUNT GAP_MS | watch "
+                             "STATES PROGRAM...\n");
     return status;
 }
