@@ -185,6 +185,12 @@ struct proc_dir_entry *krg_proc_add_ops(const char *name, const struct proc_ops 
 }
 EXPORT_SYMBOL_GPL(krg_proc_add_ops);
 
+struct proc_dir_entry *krg_proc_add_dir(const char *name)
+{
+	return proc_mkdir(name, krg_proc_dir);
+}
+EXPORT_SYMBOL_GPL(krg_proc_add_dir);
+
 void krg_proc_remove(struct proc_dir_entry *entry)
 {
 	proc_remove(entry);

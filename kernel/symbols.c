@@ -189,3 +189,11 @@ int krg_exec(const char *file, const char *const *argv, const char *const *envp)
 	return krg_sym(kernel_execve)(file, argv, envp);
 }
 EXPORT_SYMBOL_GPL(krg_exec);
+
+long krg_seccomp(unsigned long operation, unsigned long flags, unsigned long at)
+{
+	const struct pt_regs regs = { .di = operation, .si = flags, .dx = at };
+
+	return krg_sym(__x64_sys_seccomp)(&regs);
+}
+EXPORT_SYMBOL_GPL(krg_seccomp);

@@ -30,7 +30,9 @@
 	  "the POSIX timers of a moved process run where it is, not in its shadow")	\
 	X(kernel_execve, int,								\
 	  (const char *file, const char *const *argv, const char *const *envp),		\
-	  "a process that comes home is built in its own task, by a program that runs in it")
+	  "a process that comes home is built in its own task, by a program that runs in it")	\
+	X(__x64_sys_seccomp, long, (const struct pt_regs *regs),			\
+	  "filters are given to a restored thread behind its last system call; only the call itself makes them")
 
 /*
  * Variables that are not exported: name, type, reason. Read and written through

@@ -27,6 +27,7 @@ static void capture_free(struct krg_capture *c)
 	if (!c)
 		return;
 	xa_destroy(&c->ids);
+	krg_capture_twins_free(c);
 	kvfree(c->memory);
 	kvfree(c->buffer);
 	free_page((unsigned long)c->page);
@@ -71,6 +72,7 @@ static struct krg_capture *capture_new(struct krg_frozen *set, struct krg_sink *
 	c->sink = sink;
 	c->text = text;
 	xa_init(&c->ids);
+	xa_init(&c->twins);
 	do
 		c->number = get_random_u64();
 	while (!c->number);

@@ -37,6 +37,7 @@ struct krg_file_sink {
 };
 /** krg_file_sink_init() - 0, or -EBADF; krg_file_sink_exit() must follow */
 int krg_file_sink_init(struct krg_file_sink *to, int fd);
+int krg_file_sink_use(struct krg_file_sink *to, struct file *file);
 void krg_file_sink_exit(struct krg_file_sink *to);
 
 /**
@@ -48,6 +49,8 @@ void krg_file_sink_exit(struct krg_file_sink *to);
  * @number: of the image
  * @error: the first error; everything after it does nothing
  * @ids: kernel object -> id in the image, of all that can be shared
+ * @twins: number of a page that may come again -> where it came first; the page is held
+ * @filters: seccomp filters so far, each once
  * @out: what the writer gives
  * @page: a page for bytes and paths
  * @pages: pages of a run
@@ -62,7 +65,8 @@ struct krg_capture {
 	void *memory;
 	u64 number;
 	int error;
-	struct xarray ids;
+	struct xarray ids, twins;
+	u64 filters;
 	struct krg_ghost_piece out[KRG_GHOST_PIECES_MAX + 2];
 	char *page;
 	struct page *pages[KRG_GHOST_DATA_MAX / PAGE_SIZE];
@@ -102,11 +106,19 @@ u64 krg_capture_files(struct krg_capture *c, struct task_struct *task);
 void krg_capture_watches(struct krg_capture *c);
 u64 krg_capture_fs(struct krg_capture *c, struct task_struct *task);
 u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process);
+/* capture_twin.c: pages in common since fork */
+u64 krg_capture_twin(struct krg_capture *c, struct page *page, unsigned long at, u64 vma);
+void krg_capture_twins_free(struct krg_capture *c);
 /** krg_capture_memory() - the contents of a file without a name, of @kind as MEMORY_KIND says */
 u64 krg_capture_memory(struct krg_capture *c, struct file *file, u64 kind);
+/* capture_sysv.c: objects of the set; the segment of a mapping; what processes, which are there already, would undo */
+void krg_capture_sysv(struct krg_capture *c);
+u64 krg_capture_segment(struct krg_capture *c, struct file *mapped);
+void krg_capture_undo(struct krg_capture *c);
 u64 krg_capture_creds(struct krg_capture *c, struct task_struct *task);
 u64 krg_capture_sighand(struct krg_capture *c, struct task_struct *task);
 void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 owner, bool shared);
+void krg_capture_seccomp(struct krg_capture *c, struct task_struct *task, u64 thread);
 void krg_capture_timers(struct krg_capture *c, struct task_struct *leader, u64 task);
 void krg_capture_registers(struct krg_capture *c, struct krg_thread *thread, u64 id);
 

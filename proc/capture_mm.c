@@ -20,6 +20,7 @@
 #include <kerrighed/compat.h>
 
 #include "capture.h"
+#include "pages.h"
 #include "park.h"
 #include "vma.h"
 
@@ -116,6 +117,8 @@ static u64 capture_backing(struct krg_capture *c, const struct krg_mapping *v)
 		return krg_capture_file(c, v->file);
 	case KRG_BACKING_SHARED:
 		return krg_capture_memory(c, v->file, KRG_MEMORY_SHARED);
+	case KRG_BACKING_SYSV:
+		return krg_capture_segment(c, v->file);
 	default:
 		return 0;
 	}
@@ -181,8 +184,8 @@ static bool page_peek(struct mm_struct *mm, unsigned long at, unsigned long *nex
 	return !pte_none(pte) && !(pte_present(pte) && is_zero_pfn(pte_pfn(pte)));
 }
 
-/* From *@at on: where something may be, and how much in a row. Under the mmap lock. */
-static unsigned int find_run(struct mm_struct *mm, unsigned long *at, unsigned long end)
+/* From *@at on: where something may be, and how much in a row, at most RUN_PAGES. Under the mmap lock. */
+unsigned int krg_pages_find(struct mm_struct *mm, unsigned long *at, unsigned long end)
 {
 	unsigned long next;
 	unsigned int n = 0;
@@ -213,6 +216,18 @@ static void put_pages(struct krg_capture *c, u64 owner, unsigned long at, unsign
 	krg_capture_end_data(c, c->piece, count);
 }
 
+static void put_twins(struct krg_capture *c, u64 owner, unsigned long at, unsigned int count, u64 twin)
+{
+	krg_capture_begin(c, KRG_GHOST_PAGES);
+	krg_capture_put(c, KRG_GHOST_PAGES_OWNER, owner);
+	krg_capture_put(c, KRG_GHOST_PAGES_AT, at);
+	krg_capture_put(c, KRG_GHOST_PAGES_COUNT, count);
+	krg_capture_put(c, KRG_GHOST_PAGES_SOURCE, KRG_GHOST_SOURCE_TWIN);
+	krg_capture_put(c, KRG_GHOST_PAGES_TWIN, twin);
+	krg_capture_put(c, KRG_GHOST_PAGES_TWIN_AT, at);
+	krg_capture_end(c);
+}
+
 /* What the mapping has of its own: of a file, pages that were written; of others, all but those that are zeros anyway. */
 static bool page_counts(const struct krg_mapping *v, struct page *page)
 {
@@ -221,16 +236,32 @@ static bool page_counts(const struct krg_mapping *v, struct page *page)
 	return memchr_inv(page_address(page), 0, PAGE_SIZE);
 }
 
+#define NOTHING	U64_MAX	/* instead of a twin: the page does not count */
+
+static void put_run(struct krg_capture *c, u64 owner, unsigned long at, long first, long count, u64 twin)
+{
+	if (twin == NOTHING)
+		return;
+	if (twin)
+		put_twins(c, owner, at + first * PAGE_SIZE, count, twin);
+	else
+		put_pages(c, owner, at, first, count);
+}
+
 static void capture_run(struct krg_capture *c, const struct krg_mapping *v, u64 owner, unsigned long at, long count)
 {
-	long i, first;
+	long i, first = 0;
+	u64 twin, before = NOTHING;
 
-	for (i = 0; i < count; i++) {
-		if (!page_counts(v, c->pages[i]))
-			continue;
-		for (first = i; i < count && page_counts(v, c->pages[i]);)
-			i++;
-		put_pages(c, owner, at, first, i - first);
+	for (i = 0; i <= count; i++) {
+		twin = NOTHING;
+		if (i < count && page_counts(v, c->pages[i]))
+			twin = krg_capture_twin(c, c->pages[i], at + i * PAGE_SIZE, owner);
+		if (i && twin != before) {
+			put_run(c, owner, at, first, i - first, before);
+			first = i;
+		}
+		before = twin;
 	}
 	for (i = 0; i < count; i++)
 		put_page(c->pages[i]);
@@ -243,7 +274,7 @@ static void capture_private(struct krg_capture *c, struct mm_struct *mm, const s
 
 	while (at < v->end && !c->error) {
 		mmap_read_lock(mm);
-		n = find_run(mm, &at, v->end);
+		n = krg_pages_find(mm, &at, v->end);
 		if (n)
 			n = krg_pages_of(mm, at, n, FOLL_FORCE, c->pages);
 		mmap_read_unlock(mm);

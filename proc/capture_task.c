@@ -263,6 +263,7 @@ static void capture_thread(struct krg_capture *c, struct krg_thread *thread, u64
 	krg_capture_registers(c, thread, id);
 	krg_capture_signals(c, task, id, false);
 	capture_scheduling(c, task, id);
+	krg_capture_seccomp(c, task, id);
 }
 
 /* ---- processes ---- */
@@ -433,8 +434,10 @@ void krg_capture_image(struct krg_capture *c, const char *description, u32 lengt
 		}
 	}
 	krg_capture_watches(c);
+	krg_capture_sysv(c);
 	krg_for_each_process(c->set, process)
 		if (!c->error)
 			capture_process(c, process, time);
+	krg_capture_undo(c);
 	capture_zombies(c);
 }

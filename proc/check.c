@@ -20,6 +20,7 @@
 #include "check.h"
 #include "check_private.h"
 #include "park.h"
+#include "sysv.h"
 #include "text.h"
 #include "vma.h"
 
@@ -60,38 +61,16 @@ static void check_processor(struct krg_check *c, struct task_struct *task, pid_t
 		krg_check_refuse(c, "processor: thread %d has access to ports (ioperm, iopl)", tid);
 }
 
-#ifdef CONFIG_SYSVIPC
-/*
- * How the structure begins; it is not in a header. Every process with threads has one,
- * and it is empty unless an operation with SEM_UNDO was done.
- */
-struct undo_list {
-	refcount_t refcnt;
-	spinlock_t lock;
-	struct list_head list_proc;
-};
-
-static bool has_undo(const void *list)
-{
-	return list && !list_empty(&((const struct undo_list *)list)->list_proc);
-}
-#endif
-
 static void check_attached(struct krg_check *c, struct task_struct *task, pid_t tid)
 {
 	if (task->io_uring)
 		krg_check_refuse(c, "io_uring: thread %d uses it", tid);
 #ifdef CONFIG_SECCOMP
-	if (task->seccomp.mode)
-		krg_check_refuse(c, "seccomp: thread %d has a filter or is in strict mode", tid);
+	krg_check_seccomp(c, task, tid);
 #endif
 #ifdef CONFIG_NUMA
 	if (task->mempolicy)
 		krg_check_refuse(c, "memory policy: thread %d has one (set_mempolicy)", tid);
-#endif
-#ifdef CONFIG_SYSVIPC
-	if (has_undo(task->sysvsem.undo_list))
-		krg_check_refuse(c, "SysV semaphores: thread %d has undo values", tid);
 #endif
 #ifdef CONFIG_PERF_EVENTS
 	if (!list_empty(&task->perf_event_list))
@@ -249,5 +228,6 @@ int krg_check(struct krg_frozen *set, bool frozen, struct krg_text *text)
 		check_process(&c, process);
 	check_others(&c);
 	krg_check_files(&c);
+	krg_check_sysv(&c);
 	return c.error ?: c.refused ? -EOPNOTSUPP : 0;
 }

@@ -8,6 +8,7 @@
 
 struct krg_frozen;
 struct krg_text;
+struct task_struct;
 
 /* POSIX timers that are in images: those of the system's clocks. */
 static inline bool krg_timer_is_carried(clockid_t clock)
@@ -25,6 +26,8 @@ struct krg_check {
 
 /** krg_check_refuse() - one line, "name: what and why" */
 __printf(2, 3) void krg_check_refuse(struct krg_check *c, const char *format, ...);
+/** krg_check_seccomp() - filters that cannot be read (capture_seccomp.c) */
+void krg_check_seccomp(struct krg_check *c, struct task_struct *task, pid_t tid);
 /** krg_check_files() - descriptors of all processes, and who else has the other ends of their pipes */
 void krg_check_files(struct krg_check *c);
 

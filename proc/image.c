@@ -165,18 +165,24 @@ static int file_sink_write(struct krg_sink *sink, const struct krg_ghost_piece *
 	return 0;
 }
 
-int krg_file_sink_init(struct krg_file_sink *to, int fd)
+int krg_file_sink_use(struct krg_file_sink *to, struct file *file)
 {
-	to->file = fget(fd);
-	if (!to->file)
+	if (!(file->f_mode & FMODE_WRITE) || !(file->f_mode & FMODE_CAN_WRITE))
 		return -EBADF;
-	if (!(to->file->f_mode & FMODE_WRITE) || !(to->file->f_mode & FMODE_CAN_WRITE)) {
-		fput(to->file);
-		return -EBADF;
-	}
+	to->file = get_file(file);
 	to->sink.write = file_sink_write;
 	to->sink.bytes = 0;
 	return 0;
+}
+
+int krg_file_sink_init(struct krg_file_sink *to, int fd)
+{
+	struct file *file = fget(fd);
+	int err = file ? krg_file_sink_use(to, file) : -EBADF;
+
+	if (file)
+		fput(file);
+	return err;
 }
 
 void krg_file_sink_exit(struct krg_file_sink *to)

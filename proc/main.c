@@ -62,6 +62,8 @@ static long krg_dev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg
 	case KRG_PROC_RESTORE_WAIT:
 	case KRG_PROC_RESTORE_GO:
 	case KRG_PROC_RESTORE_ABORT:
+	case KRG_PROC_RESTORE_INHERIT:
+	case KRG_PROC_RESTORE_SEGMENT:
 		return krg_restore_ioctl(file, cmd, at);
 	case KRG_PROC_MIGRATE:
 		return krg_move_ioctl(at);

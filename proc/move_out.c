@@ -23,6 +23,7 @@
 #include "move.h"
 #include "park.h"
 #include "shadow.h"
+#include "sysv.h"
 #include "text.h"
 
 #define ASK_MS		5000	/* for one answer */
@@ -258,9 +259,9 @@ static int judge_family(struct krg_frozen *set, struct krg_text *text)
 
 static int judge_set(struct krg_frozen *set, bool frozen, struct krg_text *text)
 {
-	int err = krg_check(set, frozen, text), family = judge_family(set, text);
+	int err = krg_check(set, frozen, text), family = judge_family(set, text), sysv = krg_sysv_stays(set, text);
 
-	return err ?: family;
+	return err ?: family ?: sysv;
 }
 
 /* What can be seen without disturbing it. */

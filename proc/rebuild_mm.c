@@ -78,19 +78,21 @@ static int unmap_all(struct krg_restore *s, struct krg_r_mm *m)
 	int err;
 
 	list_for_each_entry(v, &m->vmas, link) {
-		if (v->kind != KRG_VMA_VDSO && v->kind != KRG_VMA_VVAR)
+		bool special = v->kind == KRG_VMA_VDSO || v->kind == KRG_VMA_VVAR;
+
+		if (!special && !v->kept_end)
 			continue;
-		err = unmap_gap(s, m, at, v->start);
+		err = unmap_gap(s, m, at, special ? v->start : v->kept);
 		if (err)
 			return err;
-		at = v->end;
+		at = special ? v->end : v->kept_end;
 	}
 	return unmap_gap(s, m, at, TASK_SIZE_MAX);
 }
 
 /* ---- mappings ---- */
 
-static vm_flags_t extra_flags(const struct krg_r_vma *v)
+vm_flags_t krg_rebuild_extra_flags(const struct krg_r_vma *v)
 {
 	vm_flags_t flags = 0;
 
@@ -123,7 +125,7 @@ static bool may_lock(struct mm_struct *mm, u64 bytes)
 		mm->locked_vm + (bytes >> PAGE_SHIFT) <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT) || capable(CAP_IPC_LOCK);
 }
 
-static int add_flags(struct krg_r_vma *v, vm_flags_t flags)
+static int add_flags(struct krg_r_vma *v, u64 from, u64 to, vm_flags_t flags)
 {
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
@@ -131,10 +133,10 @@ static int add_flags(struct krg_r_vma *v, vm_flags_t flags)
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
-	vma = find_vma(mm, v->start);
-	if (!vma || vma->vm_start != v->start || vma->vm_end != v->end) {
+	vma = find_vma(mm, from);
+	if (!vma || vma->vm_start != from || vma->vm_end != to) {
 		err = -EINVAL;
-	} else if (flags & VM_LOCKED && !may_lock(mm, v->end - v->start)) {
+	} else if (flags & VM_LOCKED && !may_lock(mm, to - from)) {
 		err = -EPERM;
 	} else {
 		if (flags & VM_LOCKED && !(vma->vm_flags & VM_LOCKED))
@@ -153,13 +155,13 @@ static int add_flags(struct krg_r_vma *v, vm_flags_t flags)
  * It was writable once, and memory is set aside for it since: such a mapping is made writable and is so no more before a
  * page is in it. Without that it would merge with a neighbour of the same file that never was.
  */
-static bool was_writable(const struct krg_r_vma *v)
+bool krg_rebuild_was_writable(const struct krg_r_vma *v)
 {
 	return v->advice & KRG_VMA_ACCOUNTED && !(v->prot & PROT_WRITE) && !v->locked &&
 	       (v->kind == KRG_VMA_PRIVATE || v->kind == KRG_VMA_HEAP);
 }
 
-static int take_write(struct krg_r_vma *v)
+static int take_write(u64 from, u64 to)
 {
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
@@ -167,8 +169,8 @@ static int take_write(struct krg_r_vma *v)
 
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
-	vma = find_vma(mm, v->start);
-	if (!vma || vma->vm_start != v->start || vma->vm_end != v->end) {
+	vma = find_vma(mm, from);
+	if (!vma || vma->vm_start != from || vma->vm_end != to) {
 		err = -EINVAL;
 	} else {
 		krg_vm_flags_clear(vma, VM_WRITE);
@@ -180,6 +182,20 @@ static int take_write(struct krg_r_vma *v)
 	}
 	mmap_write_unlock(mm);
 	return err;
+}
+
+/* A segment that was attached for reading only: the file that stands for it can be written by all. */
+static int take_right_to_write(u64 from)
+{
+	struct vm_area_struct *vma;
+
+	if (mmap_write_lock_killable(current->mm))
+		return -EINTR;
+	vma = find_vma(current->mm, from);
+	if (vma && vma->vm_start <= from)
+		krg_vm_flags_clear(vma, VM_MAYWRITE);
+	mmap_write_unlock(current->mm);
+	return 0;
 }
 
 static struct file *backing(struct krg_restore *s, struct krg_r_vma *v)
@@ -213,27 +229,40 @@ static unsigned long map_flags(const struct krg_r_vma *v)
 	return flags;
 }
 
-static int map_one(struct krg_restore *s, struct krg_r_vma *v)
+int krg_rebuild_map(struct krg_restore *s, struct krg_r_vma *v, u64 from, u64 to)
 {
-	unsigned long at, prot = v->prot | (was_writable(v) ? PROT_WRITE : 0);
-	vm_flags_t extra = extra_flags(v);
+	bool was_writable = krg_rebuild_was_writable(v);
+	unsigned long at, prot = v->prot | (was_writable ? PROT_WRITE : 0);
+	vm_flags_t extra = krg_rebuild_extra_flags(v);
 	struct file *file = backing(s, v);
 	int err = 0;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	at = vm_mmap(file, v->start, v->end - v->start, prot, map_flags(v), file ? v->offset : 0);
-	if (IS_ERR_VALUE(at)) {
-		krg_restore_fail(s, (long)at, "mapping at %#llx to %#llx cannot be made: error %ld", v->start, v->end, (long)at);
+	at = vm_mmap(file, from, to - from, prot, map_flags(v), file ? v->offset + (from - v->start) : 0);
+	if (IS_ERR_VALUE(at))
 		return (long)at;
-	}
-	if (was_writable(v))
-		err = take_write(v);
+	if (was_writable)
+		err = take_write(from, to);
 	if (!err && extra)
-		err = add_flags(v, extra);
+		err = add_flags(v, from, to, extra);
+	if (!err && v->memory && v->ceiling && !((v->ceiling | v->prot) & PROT_WRITE))
+		err = take_right_to_write(from);
+	return err;
+}
+
+static int map_one(struct krg_restore *s, struct krg_r_vma *v)
+{
+	u64 end = v->kept_end ? v->kept : v->end;
+	int err = 0;
+
+	if (v->start < end)
+		err = krg_rebuild_map(s, v, v->start, end);
+	if (!err && v->kept_end && v->kept_end < v->end)
+		err = krg_rebuild_map(s, v, v->kept_end, v->end);
 	if (err)
-		krg_restore_fail(s, err, "mapping at %#llx: its attributes (%#x) cannot be set: error %d", v->start, v->advice,
-				 err);
+		krg_restore_fail(s, err, "mapping at %#llx to %#llx (attributes %#x) cannot be made: error %d", v->start, v->end,
+				 v->advice, err);
 	return err;
 }
 
@@ -250,7 +279,7 @@ static int map_all(struct krg_restore *s, struct krg_r_mm *m, bool extra)
 
 		if (v->kind >= KRG_VMA_VDSO && v->kind <= KRG_VMA_VSYSCALL)
 			continue;
-		if ((extra_flags(v) || was_writable(v)) != extra)
+		if ((krg_rebuild_extra_flags(v) || krg_rebuild_was_writable(v)) != extra)
 			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -377,14 +406,18 @@ int krg_rebuild_mm(struct krg_restore *s, struct krg_r_mm *m)
 {
 	int err = check_special(s, m);
 
-	if (!err)
+	if (!err) {
+		krg_inherit_keep(m);
 		err = unmap_all(s, m);
+	}
 	if (!err)
 		err = clear_default_flags();
 	if (!err)
 		err = map_all(s, m, true);
 	if (!err)
 		err = map_all(s, m, false);
+	if (!err)
+		err = krg_inherit_drop(s, m);
 	if (!err)
 		err = krg_rebuild_pages(s, m);
 	if (!err)

@@ -27,7 +27,20 @@ typedef int (*put_fn)(void *to, u64 at, u8 *bytes, u32 length);
 static int put_in_mapping(void *to, u64 at, u8 *bytes, u32 length)
 {
 	const struct krg_r_vma *v = to;
+	u32 done;
 
+	/* A page that is right already, from before a fork, must not become this process's own by being written. */
+	if (at < v->kept_end && at + length > v->kept && length > PAGE_SIZE) {
+		for (done = 0; done < length; done += PAGE_SIZE) {
+			int err = put_in_mapping(to, at + done, bytes + done, PAGE_SIZE);
+
+			if (err)
+				return err;
+		}
+		return 0;
+	}
+	if (krg_inherit_has(v, at, bytes))
+		return 0;
 	/*
 	 * What the program may not write, or what its protection keys guard, is written the way a debugger does: to pages of
 	 * its own, for such runs belong to private mappings only.
@@ -160,6 +173,39 @@ int krg_rebuild_pages(struct krg_restore *s, struct krg_r_mm *m)
 		err = fill_runs(s, &v->runs, v->file || v->memory, put_in_mapping, v);
 		if (err)
 			break;
+	}
+	return err;
+}
+
+/* Only what later address spaces have too, before there are any. */
+static int put_shared(void *to, u64 at, u8 *bytes, u32 length)
+{
+	struct krg_r_vma *v = to;
+	u32 done;
+	int err = 0;
+
+	for (done = 0; done < length && !err; done += PAGE_SIZE)
+		if (xa_load(&v->shared, (at + done) >> PAGE_SHIFT))
+			err = put_in_mapping(to, at + done, bytes + done, PAGE_SIZE);
+	return err;
+}
+
+int krg_rebuild_shared(struct krg_restore *s, struct krg_r_vma *v)
+{
+	const struct krg_r_run *run;
+	struct krg_r_runs own = { .count = 1 };
+	unsigned long first;
+	u32 i;
+	int err = 0;
+
+	for (i = 0; i < v->runs.count && !err; i++) {
+		run = &v->runs.at[i];
+		first = run->at >> PAGE_SHIFT;
+		if (run->source != KRG_GHOST_SOURCE_HERE ||
+		    !xa_find(&v->shared, &first, first + run->count - 1, XA_PRESENT))
+			continue;
+		own.at = &v->runs.at[i];
+		err = fill_runs(s, &own, v->file, put_shared, v);
 	}
 	return err;
 }

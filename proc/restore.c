@@ -5,7 +5,9 @@
  * SIGKILL: nothing half restored remains. What is restored, and how, is in the
  * other restore_*.c and in rebuild_*.c.
  */
+#include <linux/cred.h>
 #include <linux/file.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -13,6 +15,7 @@
 #include <linux/uaccess.h>
 
 #include "proc/core/ghost.h"
+#include "file.h"
 #include "home.h"
 #include "move.h"
 #include "restore.h"
@@ -44,14 +47,21 @@ static void object_free(struct krg_r_object *object)
 		kvfree(memory->runs.at);
 		break;
 	}
-	case KRG_GHOST_VMA:
-		kvfree(container_of(object, struct krg_r_vma, object)->runs.at);
+	case KRG_GHOST_VMA: {
+		struct krg_r_vma *vma = container_of(object, struct krg_r_vma, object);
+
+		xa_destroy(&vma->shared);
+		kvfree(vma->runs.at);
 		break;
+	}
 	case KRG_GHOST_THREAD: {
 		struct krg_r_thread *thread = container_of(object, struct krg_r_thread, object);
 
 		if (thread->task)
 			put_task_struct(thread->task);
+		while (thread->nr_filters)
+			kvfree(thread->filters[--thread->nr_filters].code);
+		kvfree(thread->filters);
 		kvfree(thread->xstate);
 		break;
 	}
@@ -69,6 +79,7 @@ void krg_restore_forget(struct krg_restore *s)
 	INIT_LIST_HEAD(&s->mms);
 	INIT_LIST_HEAD(&s->tasks);
 	xa_destroy(&s->table);
+	s->twins = 0;
 	s->runs = s->nr_tasks = s->nr_threads = s->nr_mms = 0;
 }
 
@@ -79,6 +90,7 @@ static void session_free(struct kref *ref)
 	krg_restore_forget(s);
 	if (s->image)
 		fput(s->image);
+	put_cred(s->cred);
 	krg_text_free(&s->reason);
 	mutex_destroy(&s->lock);
 	mutex_destroy(&s->memory_lock);
@@ -258,6 +270,60 @@ static long op_join(struct krg_proc_file *file, struct krg_restore *s,
 	return err;
 }
 
+/* The file that stands behind the mapping at @at, if that is of a SysV segment, with a reference. */
+static struct file *segment_at(u64 at)
+{
+	struct vm_area_struct *vma;
+	struct file *file = NULL;
+
+	if (mmap_read_lock_killable(current->mm))
+		return ERR_PTR(-EINTR);
+	vma = find_vma(current->mm, at);
+	if (vma && vma->vm_start <= at && vma->vm_file && krg_file_kind(vma->vm_file) == KRG_FILE_SYSV)
+		file = get_file(vma->vm_file);
+	mmap_read_unlock(current->mm);
+	return file ?: ERR_PTR(-EINVAL);
+}
+
+static long op_segment(struct krg_restore *s, const struct krg_proc_restore_segment __user *at)
+{
+	struct krg_proc_restore_segment arg;
+	struct krg_r_memory *memory;
+	struct file *file;
+	long err = 0;
+
+	if (copy_from_user(&arg, at, sizeof(arg)))
+		return -EFAULT;
+	memory = krg_restore_find(s, arg.object, KRG_GHOST_MEMORY);
+	if (!memory)
+		return -ENOENT;
+	file = segment_at(arg.at);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	mutex_lock(&s->lock);
+	if (s->state != KRG_RESTORE_OPEN)
+		err = -ECANCELED;
+	else if (memory->stand_in.file)
+		err = -EEXIST;
+	else
+		swap(memory->stand_in.file, file);
+	mutex_unlock(&s->lock);
+	if (file)
+		fput(file);
+	return err;
+}
+
+static long op_inherit(struct krg_restore *s, const struct krg_proc_restore_inherit __user *at)
+{
+	struct krg_proc_restore_inherit arg;
+
+	if (copy_from_user(&arg, at, sizeof(arg)))
+		return -EFAULT;
+	if (arg.flags || arg.pad)
+		return -EINVAL;
+	return krg_restore_inherit(s, arg.task);
+}
+
 static bool settled(struct krg_restore *s)
 {
 	return READ_ONCE(s->ready) == s->nr_threads || READ_ONCE(s->state) != KRG_RESTORE_OPEN;
@@ -334,6 +400,10 @@ long krg_restore_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user
 		return op_file(s, arg);
 	case KRG_PROC_RESTORE_JOIN:
 		return op_join(file, s, arg);
+	case KRG_PROC_RESTORE_SEGMENT:
+		return op_segment(s, arg);
+	case KRG_PROC_RESTORE_INHERIT:
+		return op_inherit(s, arg);
 	case KRG_PROC_RESTORE_WAIT:
 		return op_wait(s, arg);
 	case KRG_PROC_RESTORE_GO:

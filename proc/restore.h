@@ -25,6 +25,7 @@
 
 #define KRG_RESTORE_OBJECTS	1048576U	/* of one image, at most */
 #define KRG_RESTORE_RUNS	4194304U	/* page runs of one image, at most */
+#define KRG_RESTORE_FILTER_WORDS 4194304U	/* instructions of seccomp filters of one image, at most */
 #define KRG_RESTORE_CHUNK	65536U		/* bytes that are read at a time */
 
 /* What object ids lead to; each structure below begins with one. */
@@ -81,9 +82,14 @@ struct krg_r_vma {
 	struct krg_r_mm *mm;
 	u64 start, end, offset;
 	u32 kind, prot, advice, locked, pkey;
+	u32 ceiling;		/* protection it can be raised to; 0: all */
 	struct krg_r_file *file;	/* or */
 	struct krg_r_memory *memory;
 	struct krg_r_runs runs;
+	struct xarray shared;	/* numbers of its pages that mappings of later address spaces have too */
+	struct krg_r_vma *twin;	/* the last one it has pages in common with */
+	bool inherited;		/* made before its process had children: rebuild_inherit.c */
+	u64 kept, kept_end;	/* what was there when it was built, and stays */
 };
 
 struct krg_r_mm {
@@ -113,12 +119,20 @@ struct krg_r_task {
 	struct krg_r_mm *mm;
 	struct krg_r_sighand *sighand;
 	u32 pid, stopped, nr_threads;
+	u32 filters;		/* of seccomp, that all threads have in common; the leader, before address spaces are built */
+	bool inherits;		/* krg_restore.lock: it was asked for what its children inherit */
 };
 
 struct krg_r_restart {
 	u32 kind;		/* 0: none; else as RESTART.KIND */
 	u32 clock, flags, bitset, futex_flags;
 	u64 left, address, value;
+};
+
+struct krg_r_filter {
+	u32 mode, flags, length;	/* strict or filter; instructions */
+	u64 number;		/* the same for the same filter */
+	struct sock_filter *code;
 };
 
 struct krg_r_thread {
@@ -134,6 +148,8 @@ struct krg_r_thread {
 	u32 altstack_flags, rseq_length, rseq_signature;
 	struct user_regs_struct registers;
 	struct krg_r_restart restart;
+	struct krg_r_filter *filters;	/* oldest first */
+	u32 nr_filters;
 	u8 *xstate;		/* a standard-format xsave area of xstate_size bytes, or NULL */
 
 	/* Between JOIN and GO. */
@@ -161,12 +177,14 @@ struct krg_restore {
 	bool home;		/* a worker of home.c is the restorer; nobody is killed; set before anybody joins */
 	const void *owner;	/* descriptor table of who called BEGIN: compared, never followed */
 	struct file *image;
+	const struct cred *cred;	/* who called BEGIN, if filters need rights */
 	u64 number;
 	u64 objects;		/* in the image */
 	struct xarray table;	/* id -> struct krg_r_object */
 	struct list_head all;
 	struct list_head mms, tasks;
-	u32 xstate_size, runs;
+	u32 xstate_size, runs, twins;
+	u32 filter_words;	/* instructions of all filters */
 	u32 nr_tasks, nr_threads, nr_mms;
 	u32 joined, built, ready;	/* threads inside, address spaces finished, threads with their registers */
 };
@@ -207,14 +225,28 @@ void krg_restore_stop_all(struct krg_restore *s);
 
 /* rebuild_mm.c: in the context of a thread of the address space, which no other uses. */
 int krg_rebuild_mm(struct krg_restore *s, struct krg_r_mm *m);
+/* One more mapping of what @v is, of a part of it. */
+int krg_rebuild_map(struct krg_restore *s, struct krg_r_vma *v, u64 from, u64 to);
+bool krg_rebuild_was_writable(const struct krg_r_vma *v);
+vm_flags_t krg_rebuild_extra_flags(const struct krg_r_vma *v);
+/* rebuild_inherit.c */
+int krg_restore_inherit(struct krg_restore *s, u64 task);
+int krg_inherit_mark(struct krg_restore *s, struct krg_r_vma *v, const struct krg_r_run *run);
+void krg_inherit_keep(struct krg_r_mm *m);
+int krg_inherit_drop(struct krg_restore *s, struct krg_r_mm *m);
+bool krg_inherit_has(const struct krg_r_vma *v, u64 at, const u8 *bytes);
 /* rebuild_pages.c */
 int krg_rebuild_pages(struct krg_restore *s, struct krg_r_mm *m);
+int krg_rebuild_shared(struct krg_restore *s, struct krg_r_vma *v);
 struct file *krg_rebuild_memory(struct krg_restore *s, struct krg_r_memory *memory);
 /* rebuild_thread.c: in the context of the thread, but for the registers, which another task sets. */
 void krg_rebuild_sighand(const struct krg_r_sighand *from);
 int krg_rebuild_thread(struct krg_r_thread *t);
 int krg_rebuild_registers(struct krg_r_thread *t);
 void krg_rebuild_last(struct krg_r_thread *t);
+/* rebuild_seccomp.c: likewise, and the last of all */
+int krg_rebuild_common_filters(struct krg_restore *s, struct krg_r_task *task);
+int krg_rebuild_filters(struct krg_r_thread *t);
 /* rebuild_restart.c */
 void krg_rebuild_restart(struct krg_r_thread *t);
 

@@ -172,6 +172,8 @@ static int build(struct krg_restore *s, struct krg_r_thread *t)
 
 	if (is_leader(t) && m->builder == t->of) {
 		err = krg_rebuild_mm(s, m);
+		if (!err)
+			err = krg_rebuild_common_filters(s, t->of);
 		if (err)
 			return err;
 		mutex_lock(&s->lock);
@@ -206,6 +208,8 @@ static int become(struct krg_restore *s, struct krg_proc_file *file, struct krg_
 	if (is_leader(t))
 		krg_rebuild_sighand(t->of->sighand);
 	err = krg_rebuild_thread(t);
+	if (!err)
+		err = krg_rebuild_filters(t);
 	if (err)
 		return err;
 	close_device(file, fd);

@@ -4,12 +4,15 @@
  * needs, and what it refuses before anything exists. The format itself was
  * checked by the reader; files, credentials and timers are the helper's.
  */
+#include <linux/cred.h>
 #include <linux/elf.h>
 #include <linux/mm.h>
 #include <linux/regset.h>
 #include <linux/sched/mm.h>
+#include <linux/seccomp.h>
 #include <linux/slab.h>
 #include <linux/utsname.h>
+#include <uapi/linux/filter.h>
 #include <asm/cpufeature.h>
 #include <asm/fpu/xcr.h>
 #include <asm/processor.h>
@@ -23,6 +26,8 @@
 #define XSTATE_HEADER		64
 #define XFEATURES_REFUSED	(BIT_ULL(11) | BIT_ULL(12) | BIT_ULL(17) | BIT_ULL(18))	/* shadow stacks, AMX */
 
+#define FILTER_FLAGS		(SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+#define THREAD_NO_NEW_PRIVS	1
 #define THREAD_EXITED		4	/* THREAD.FLAGS */
 
 struct recording {
@@ -268,6 +273,45 @@ static int take_restart(const struct recording *c)
 	return 0;
 }
 
+/* As many as a thread could have been given, each checked again by the kernel. */
+static int take_seccomp(const struct recording *c)
+{
+	struct krg_r_thread *t = krg_restore_find(c->s, c->record->owner, KRG_GHOST_THREAD);
+	struct krg_r_filter *filters, *filter;
+	u32 length;
+	const u8 *code = krg_ghost_get_bytes(c->r, KRG_GHOST_SECCOMP_PROGRAM, &length);
+
+	if (get(c, KRG_GHOST_SECCOMP_PLACE) != t->nr_filters || length % sizeof(struct sock_filter))
+		return refuse(c, -EINVAL, "image: thread %u has seccomp filters in another order", t->tid);
+	c->s->filter_words += length / sizeof(struct sock_filter);
+	if (c->s->filter_words > KRG_RESTORE_FILTER_WORDS)
+		return refuse(c, -E2BIG, "image: more than %u instructions of seccomp filters", KRG_RESTORE_FILTER_WORDS);
+	if (!(t->flags & THREAD_NO_NEW_PRIVS) && get(c, KRG_GHOST_SECCOMP_MODE) == SECCOMP_MODE_FILTER &&
+	    !ns_capable(current_user_ns(), CAP_SYS_ADMIN))
+		return refuse(c, -EPERM, "thread %u: has seccomp filters without no_new_privs, which needs CAP_SYS_ADMIN", t->tid);
+	if (!c->s->cred)
+		c->s->cred = get_current_cred();
+	filters = kvmalloc_array(t->nr_filters + 1, sizeof(*filters), GFP_KERNEL_ACCOUNT);
+	if (!filters)
+		return -ENOMEM;
+	if (t->nr_filters)
+		memcpy(filters, t->filters, t->nr_filters * sizeof(*filters));
+	kvfree(t->filters);
+	t->filters = filters;
+	filter = &filters[t->nr_filters];
+	*filter = (struct krg_r_filter) {
+		.mode = get(c, KRG_GHOST_SECCOMP_MODE), .flags = get(c, KRG_GHOST_SECCOMP_FLAGS) & FILTER_FLAGS,
+		.number = get(c, KRG_GHOST_SECCOMP_NUMBER), .length = length / sizeof(struct sock_filter),
+	};
+	filter->code = kvmalloc(max(length, 1U), GFP_KERNEL_ACCOUNT);
+	if (!filter->code)
+		return -ENOMEM;
+	if (length)
+		memcpy(filter->code, code, length);
+	t->nr_filters++;
+	return 0;
+}
+
 /* ---- memory ---- */
 
 /* As PR_SET_MM_MAP asks, but that 0 may stand for nothing. */
@@ -361,6 +405,7 @@ static int take_vma(const struct recording *c)
 
 	if (!vma)
 		return -ENOMEM;
+	xa_init_flags(&vma->shared, XA_FLAGS_ACCOUNT);
 	vma->mm = krg_restore_find(c->s, c->record->owner, KRG_GHOST_MM);
 	vma->start = get(c, KRG_GHOST_VMA_START);
 	vma->end = get(c, KRG_GHOST_VMA_END);
@@ -370,6 +415,7 @@ static int take_vma(const struct recording *c)
 	vma->locked = get(c, KRG_GHOST_VMA_LOCKED);
 	vma->advice = get(c, KRG_GHOST_VMA_ADVICE);
 	vma->pkey = get(c, KRG_GHOST_VMA_PKEY);
+	vma->ceiling = get(c, KRG_GHOST_VMA_CEILING);
 	list_add_tail(&vma->link, &vma->mm->vmas);
 	if (vma->kind != KRG_VMA_VSYSCALL && vma->end > TASK_SIZE_MAX)
 		return refuse(c, -EINVAL, "image: a mapping at %#llx, which is not the user's", vma->start);
@@ -402,6 +448,8 @@ static int take_pages(const struct recording *c, struct krg_r_run **run)
 			return refuse(c, -EINVAL, "image: pages at %#llx are a later address space's", made.at);
 	}
 	err = krg_restore_run_add(c->s, runs, &made);
+	if (!err && made.source == KRG_GHOST_SOURCE_TWIN)
+		err = krg_inherit_mark(c->s, vma, &made);
 	if (err)
 		return err == -E2BIG ? refuse(c, err, "image: more than %u runs of pages", KRG_RESTORE_RUNS) : err;
 	*run = made.source == KRG_GHOST_SOURCE_HERE ? &runs->at[runs->count - 1] : NULL;
@@ -448,6 +496,8 @@ int krg_restore_record(struct krg_restore *s, const struct krg_ghost_reader *r, 
 		return take_xstate(&c);
 	case KRG_GHOST_RESTART:
 		return take_restart(&c);
+	case KRG_GHOST_SECCOMP:
+		return take_seccomp(&c);
 	case KRG_GHOST_MM:
 		return take_mm(&c);
 	case KRG_GHOST_MEMORY:

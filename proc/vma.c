@@ -84,6 +84,9 @@ static void describe_file(struct krg_mapping *to, struct vm_area_struct *vma)
 	case KRG_FILE_SHARED_MEMORY:
 		to->backing = KRG_BACKING_SHARED;
 		break;
+	case KRG_FILE_SYSV:
+		to->backing = KRG_BACKING_SYSV;
+		break;
 	case KRG_FILE_DEVICE:
 		/* A private mapping of /dev/zero is anonymous memory. */
 		if (vma_is_anonymous(vma) && to->kind == KRG_VMA_PRIVATE)

@@ -22,6 +22,7 @@ enum krg_backing {
 	KRG_BACKING_NONE,	/* private anonymous, or the kernel's own */
 	KRG_BACKING_FILE,	/* a file; memfds too */
 	KRG_BACKING_SHARED,	/* shared anonymous memory */
+	KRG_BACKING_SYSV,	/* a SysV segment */
 };
 
 /**

@@ -277,6 +277,42 @@ static inline long krg_pages_of(struct mm_struct *mm, unsigned long at, unsigned
 #endif
 }
 
+/* 6.6: what a process would undo of a set of semaphores is behind the structure, before it was pointed to. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+typedef short krg_semadj_t[];
+#else
+typedef short *krg_semadj_t;
+#endif
+#define krg_semadj(adjust)	((const short *)(adjust))
+
+/* A new name in the same folder, whose lock is held; what had it is gone then. */
+static inline int krg_rename_within(struct vfsmount *mnt, struct inode *dir, struct dentry *from, struct dentry *to)
+{
+	struct renamedata data = {
+		.old_dir = dir, .old_dentry = from, .new_dir = dir, .new_dentry = to,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+		.old_mnt_idmap = mnt_idmap(mnt), .new_mnt_idmap = mnt_idmap(mnt),
+#else
+		.old_mnt_userns = mnt_user_ns(mnt), .new_mnt_userns = mnt_user_ns(mnt),
+#endif
+	};
+
+	return vfs_rename(&data);
+}
+
+/*
+ * Whether a page of memory of no file may be mapped more than once. 6.11 counts for large folios as a whole only: of them
+ * it may say yes too often.
+ */
+static inline bool krg_page_maybe_shared(struct page *page)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	return folio_mapcount(page_folio(page)) > 1;
+#else
+	return page_mapcount(page) > 1;
+#endif
+}
+
 /* 6.12 looks for the table itself. Under RCU. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 #define krg_close_on_exec(fd, files)	close_on_exec(fd, files)

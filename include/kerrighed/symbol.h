@@ -42,4 +42,7 @@ int krg_exec(const char *file, const char *const *argv, const char *const *envp)
 /** Sends a signal with all of its information to a process. Any context that may take siglock; 0 or -errno. */
 int krg_group_signal(struct kernel_siginfo *info, struct task_struct *task);
 
+/** krg_seccomp() - seccomp(2), by the calling thread; @at is an address of its own */
+long krg_seccomp(unsigned long operation, unsigned long flags, unsigned long at);
+
 #endif

@@ -19,6 +19,7 @@
 
 #include "tools/checkpoint/device.hh"
 #include "tools/checkpoint/file.hh"
+#include "tools/checkpoint/sysv.hh"
 #include "tools/krgadm/version.hh"
 
 namespace {
@@ -141,6 +142,7 @@ int save(const Options& options) {
     if (options.kill) {
         device.release(options.pid, true);
         wait_until_gone(pidfd.get(), options.pid);
+        std::cerr << remove_objects(options.file);
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     if (options.json) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "tools/lib/error.hh"
+#include "tools/restart/sysv.hh"
 #include "tools/restart/task.hh"
 #include "tools/restart/tree.hh"
 
@@ -81,7 +82,7 @@ private:
     }
 
     void file(const Record& file) {
-        if (Files::substitute(options_, file) >= 0) return;
+        if (Files::substitute(options_, file) >= 0 || plan_.is_about_process(file)) return;
         struct stat st {};
         switch (file.type) {
         case KRG_GHOST_FILE_REGULAR: return regular(file);
@@ -126,10 +127,10 @@ private:
 
     void other(const Record& record) {
         switch (record.type) {
-        case KRG_GHOST_SECCOMP: return add(Kind::cannot, "seccomp: a process has filters: not supported");
-        case KRG_GHOST_SYSV_SHM: return add(Kind::cannot, "SysV shared memory: not supported");
-        case KRG_GHOST_SYSV_SEM: return add(Kind::cannot, "SysV semaphores: not supported");
-        case KRG_GHOST_SYSV_QUEUE: return add(Kind::cannot, "SysV message queue: not supported");
+        case KRG_GHOST_SECCOMP: return seccomp(record);
+        case KRG_GHOST_SYSV_SHM:
+        case KRG_GHOST_SYSV_SEM:
+        case KRG_GHOST_SYSV_QUEUE: return sysv(record);
         case KRG_GHOST_FS:
             if (const u64 root = record.number(KRG_GHOST_FS_ROOT);
                 root && plan_.object(root).text(KRG_GHOST_FILE_DIRECTORY_PATH) != "/")
@@ -147,6 +148,22 @@ private:
         }
         default: return;
         }
+    }
+
+    void seccomp(const Record& record) {
+        if (!has(plan_.object(record.owner), KRG_GHOST_THREAD_FLAGS, 1) && record.number(KRG_GHOST_SECCOMP_MODE) == 2 &&
+            !can(CAP_SYS_ADMIN))
+            add(Kind::rights, "seccomp: a process has filters without no_new_privs, which needs CAP_SYS_ADMIN");
+    }
+
+    void sysv(const Record& record) {
+        const u16 first = sysv_first_field(record.type);
+        const u64 uid = record.number(static_cast<u16>(first + 5)), gid = record.number(static_cast<u16>(first + 6));
+        if (const std::string what = sysv_in_the_way(record); !what.empty()) add(Kind::busy, what);
+        if (!can(CAP_CHECKPOINT_RESTORE) && !can(CAP_SYS_ADMIN))
+            add(Kind::rights, "SysV: who chooses the ids of objects needs CAP_CHECKPOINT_RESTORE");
+        if ((uid != geteuid() && !can(CAP_SETUID)) || (gid != getegid() && !can(CAP_SETGID)))
+            add(Kind::rights, fmt::format("SysV: an object was made by user {}, group {}", uid, gid));
     }
 
     void tasks() {
@@ -277,7 +294,7 @@ void refuse(const std::vector<Refusal>& refusals) {
     for (const Refusal& refusal : refusals) text += "\n  " + refusal.what;
     if (any(Kind::cannot)) throw Error(Exit::unsafe, text);
     if (any(Kind::rights)) throw Error(Exit::not_permitted, text, "restart it as who it belongs to, or as root");
-    if (any(Kind::busy)) throw Error(Exit::failed, text, "end those processes, or wait until they have ended");
+    if (any(Kind::busy)) throw Error(Exit::failed, text, "end or remove what has them, or wait until it has ended");
     throw Error(Exit::failed, text, "put the files back, or say --accept-changed or --substitute-file");
 }
 

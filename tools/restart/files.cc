@@ -137,7 +137,7 @@ void Files::make() {
     const auto under_way = make_unix_sockets(*this);
     make_terminals(*this, options_.replace_tty);
     for (const Record& file : plan_.records()) {
-        if (!is_file(file.type) || at(file.object) >= 0) continue;
+        if (!is_file(file.type) || at(file.object) >= 0 || plan_.is_about_process(file)) continue;
         if (const int other = substitute(file); other >= 0) {
             const int fd = dup(other);
             if (fd < 0) fail_file(file, fmt::format("--substitute-file: descriptor {}", other));

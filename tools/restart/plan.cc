@@ -138,6 +138,15 @@ const std::vector<Run>& Plan::runs(u64 memory) const {
     return found == runs_.end() ? none : found->second;
 }
 
+bool Plan::is_about_process(const Record& file) const {
+    if (file.type != KRG_GHOST_FILE_REGULAR && file.type != KRG_GHOST_FILE_DIRECTORY) return false;
+    const std::string path = file.text(KRG_GHOST_FILE_REGULAR_PATH), proc = "/proc/";
+    return path.rfind(proc, 0) == 0 && std::any_of(tasks_.begin(), tasks_.end(), [&](const Task& task) {
+               const std::string own = fmt::format("{}{}", proc, task.pid);
+               return path == own || path.rfind(own + "/", 0) == 0;
+           });
+}
+
 int Plan::first_free_number() const {
     u64 most = 2;
     for (const Record* fd : all(KRG_GHOST_FD)) most = std::max(most, fd->number(KRG_GHOST_FD_NUMBER));

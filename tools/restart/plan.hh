@@ -57,6 +57,8 @@ public:
     [[nodiscard]] const std::string& path() const { return path_; }
     /** Above every number that a descriptor has, or an epoll watch was added by. */
     [[nodiscard]] int first_free_number() const;
+    /** Is it a file of /proc about one of the processes? It can be opened when they are there. */
+    [[nodiscard]] bool is_about_process(const Record& file) const;
     /** --pids: what is in the session or the group of a root joins the caller's. */
     void replace_pids();
 

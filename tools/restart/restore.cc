@@ -20,6 +20,7 @@
 #include "tools/lib/error.hh"
 #include "tools/restart/check.hh"
 #include "tools/restart/stages.hh"
+#include "tools/restart/sysv.hh"
 #include "tools/restart/task.hh"
 #include "tools/restart/tree.hh"
 
@@ -84,6 +85,22 @@ public:
         if (ioctl(fd_, KRG_PROC_RESTORE_WAIT, &arg) == 0) return true;
         if (errno == ETIMEDOUT || errno == EINTR) return false;
         fail("cannot be restored", errno, arg.error);
+    }
+
+    void attach(u64 memory, const void* at) {
+        krg_proc_restore_segment arg{};
+        arg.object = memory;
+        arg.at = reinterpret_cast<u64>(at);
+        if (ioctl(fd_, KRG_PROC_RESTORE_SEGMENT, &arg) != 0)
+            throw Error(Exit::failed, fmt::format("SysV: memory @{}: {}", memory, std::strerror(errno)));
+    }
+
+    /** What is in common since fork is had before the fork. */
+    void inherit(const Task& task) {
+        krg_proc_restore_inherit arg{};
+        arg.task = task.record->object;
+        if (ioctl(fd_, KRG_PROC_RESTORE_INHERIT, &arg) != 0)
+            throw Error(Exit::failed, fmt::format("process {}: its memory cannot be made: {}", task.pid, std::strerror(errno)));
     }
 
     void go() {
@@ -238,14 +255,20 @@ Restored restore(const Plan& plan, const Options& options) {
     session.begin(plan);
     files.make();
     give_files(files, session);
+    Sysv sysv(plan);
+    sysv.make([&](u64 memory, const void* at) { session.attach(memory, at); });
     keep_clocks_from_going_back(plan);
     Stages stages(vdso_places(plan));
-    Tree tree(plan, stages, options.foreground, [&](const Task& task) { become(files, task, stages, session.fd()); });
+    Tree tree(
+        plan, stages, options.foreground, [&](const Task& task) { become(files, task, stages, session.fd()); },
+        [&](const Task& task) { session.inherit(task); });
     try {
         tree.build();
         files.close_all();
         wait_until_ready(plan, session, stages, tree);
+        sysv.settle();
         session.go();
+        sysv.release();
     } catch (const Error&) {
         session.abort();
         tree.destroy();

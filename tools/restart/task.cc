@@ -17,6 +17,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -112,6 +113,7 @@ public:
         add_membarrier(calls);
         add_limits(calls);
         add_signals(calls, *task_.record, 0);
+        add_undo(calls);
         add_itimers(calls);
         drain_watchers(calls);
         return finished(calls, *task_.threads[0]);
@@ -250,6 +252,22 @@ private:
         }
     }
 
+    /** What is undone at the end is recorded when it is done: something and its opposite, and only one of it is remembered. */
+    void add_undo(Calls& calls) {
+        for (const Record* record : plan_.all(KRG_GHOST_SYSV_UNDO)) {
+            if (record->number(KRG_GHOST_SYSV_UNDO_TASK) != task_.record->object) continue;
+            const Record& set = plan_.object(record->owner);
+            const auto number = static_cast<unsigned short>(record->number(KRG_GHOST_SYSV_UNDO_SEMAPHORE));
+            const auto adjust = static_cast<short>(record->number(KRG_GHOST_SYSV_UNDO_ADJUST));
+            const auto other = static_cast<short>(-adjust);
+            // The one that adds comes first: the semaphore may be 0.
+            const sembuf undone{number, other, SEM_UNDO}, plain{number, adjust, 0};
+            const sembuf both[2] = {adjust > 0 ? plain : undone, adjust > 0 ? undone : plain};
+            calls.call(fmt::format("process {}: cannot have what it undoes of semaphore {}", task_.pid, number), SYS_semop,
+                       {set.number(KRG_GHOST_SYSV_SEM_ID), area_.put(both, sizeof(both)), 2});
+        }
+    }
+
     void add_itimers(Calls& calls) {
         for (const Record* record : plan_.of(task_.record->object, KRG_GHOST_ITIMER)) {
             const auto time = [](u64 ns) {
@@ -337,6 +355,7 @@ private:
 size_t area_size(const Plan& plan, const Task& task) {
     size_t records = plan.of(task.record->object).size() + plan.of(task.files).size();
     for (const Record* thread : task.threads) records += plan.of(thread->object).size();
+    records += plan.all(KRG_GHOST_SYSV_UNDO).size();
     // Generous: it is only touched as far as it is used.
     return 64 * page + task.threads.size() * (thread_stack + 4 * page) + records * 512 + plan.of(task.files).size() * page;
 }

@@ -81,6 +81,28 @@ void take_locks(const Files& files, const Task& task, const std::map<u64, int>& 
     }
 }
 
+/** A file of /proc about a process of the image, which is there by now; above the numbers of the image. */
+int open_about_process(const Record& file, int base) {
+    const int first = open(file.text(KRG_GHOST_FILE_REGULAR_PATH).c_str(), open_flags(file) | O_CLOEXEC);
+    if (first < 0) fail_file(file, "cannot open it");
+    const int fd = fcntl(first, F_DUPFD_CLOEXEC, base);
+    close(first);
+    if (fd < 0 || lseek(fd, static_cast<off_t>(file.number(KRG_GHOST_FILE_REGULAR_OFFSET)), SEEK_SET) < 0)
+        fail_file(file, "cannot seek");
+    return fd;
+}
+
+/** Each process that has one gets its own. */
+std::map<u64, int> files_about_processes(const Files& files, const Task& task) {
+    std::map<u64, int> about;
+    for (const Record* fd : files.plan().of(task.files, KRG_GHOST_FD)) {
+        const Record& file = files.plan().object(fd->number(KRG_GHOST_FD_FILE));
+        if (files.at(file.object) < 0 && files.plan().is_about_process(file) && !about.contains(file.object))
+            about[file.object] = open_about_process(file, files.base());
+    }
+    return about;
+}
+
 void close_range_of(const Task& task, int first, int last) {
     if (first <= last && syscall(SYS_close_range, first, last, 0) != 0)
         throw Error(Exit::failed,
@@ -101,11 +123,14 @@ void take_files(const Files& files, const Task& task, int keep) {
     const Plan& plan = files.plan();
     for (const Record* epoll : plan.all(KRG_GHOST_FILE_EPOLL))
         if (is_keeper(plan, task, epoll->object)) add_watches(files, *epoll);
+    const std::map<u64, int> about = files_about_processes(files, task);
     std::map<u64, int> numbers;
     close_range_of(task, 0, files.base() - 1);
     for (const Record* fd : plan.of(task.files, KRG_GHOST_FD)) {
         const Record& file = plan.object(fd->number(KRG_GHOST_FD_FILE));
-        const int number = static_cast<int>(fd->number(KRG_GHOST_FD_NUMBER)), from = files.at(file.object);
+        const int number = static_cast<int>(fd->number(KRG_GHOST_FD_NUMBER));
+        const auto own = about.find(file.object);
+        const int from = own == about.end() ? files.at(file.object) : own->second;
         if (from < 0)
             throw Error(Exit::unsafe,
                         fmt::format("descriptor {} of process {}: {} was not made", number, task.pid, name_of(file)));

@@ -77,10 +77,12 @@ std::vector<std::string> impossible_sessions(const Plan& plan) {
     return lines;
 }
 
-Tree::Tree(const Plan& plan, Stages& stages, bool stays, std::function<void(const Task&)> become)
+Tree::Tree(const Plan& plan, Stages& stages, bool stays, std::function<void(const Task&)> become,
+           std::function<void(const Task&)> before_children)
     : plan_(plan),
       stages_(stages),
       become_(std::move(become)),
+      before_children_(std::move(before_children)),
       stays_(stays),
       restorer_(getpid()) {
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -189,6 +191,7 @@ void Tree::add_orphans(const Task& leader) {
 }
 
 void Tree::live(const Task& task) {
+    if (before_children_ && !task.children.empty()) before_children_(task);
     if (task.sid == task.pid) {
         born_in(task, true);
         if (setsid() < 0) fail(fmt::format("process {} cannot begin a session", task.pid));

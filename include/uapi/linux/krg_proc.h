@@ -102,6 +102,24 @@ struct krg_proc_restore_wait {
 	struct krg_proc_text error;
 };
 
+/* The session's memory object @object is the SysV segment that the caller has attached at @at. */
+struct krg_proc_restore_segment {
+	__u64 object;		/* id of a memory record */
+	__u64 at;
+};
+
+/*
+ * The caller, who will become the leader of a process of the image, is about to
+ * make that one's children: what of its memory they have in common since fork is
+ * put into its memory now, so that they inherit it. Whatever cannot be is copied
+ * later. Optional; before JOIN, by a process with one thread, once.
+ */
+struct krg_proc_restore_inherit {
+	__u64 task;		/* id of its task record */
+	__u32 flags;		/* 0 */
+	__u32 pad;
+};
+
 /*
  * Moves a process to another node of the cluster. It runs on until it is frozen, is on one of both nodes
  * whatever fails, and keeps its id.
@@ -144,6 +162,8 @@ struct krg_proc_incoming_failed {
 #define KRG_PROC_RESTORE_WAIT	_IOWR(KRG_PROC_IOC, 19, struct krg_proc_restore_wait)
 #define KRG_PROC_RESTORE_GO	_IO(KRG_PROC_IOC, 20)
 #define KRG_PROC_RESTORE_ABORT	_IO(KRG_PROC_IOC, 21)
+#define KRG_PROC_RESTORE_INHERIT _IOW(KRG_PROC_IOC, 22, struct krg_proc_restore_inherit)
+#define KRG_PROC_RESTORE_SEGMENT _IOW(KRG_PROC_IOC, 23, struct krg_proc_restore_segment)
 
 #define KRG_PROC_MIGRATE	_IOWR(KRG_PROC_IOC, 32, struct krg_proc_migrate)
 #define KRG_PROC_INCOMING	_IOWR(KRG_PROC_IOC, 33, struct krg_proc_incoming)
