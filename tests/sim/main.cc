@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/sim/dsm/suite.hh"
+#include "tests/sim/handover/suite.hh"
 #include "tests/sim/membership/exhaustive.hh"
 #include "tests/sim/membership/scale.hh"
 #include "tests/sim/membership/suite.hh"
@@ -217,6 +218,7 @@ int exec_mutants(char** argv) {
 int command_line(int argc, char** argv) {
     if (argc > 1 && std::string(argv[1]) == "mutants") return exec_mutants(argv + 1);
     if (argc > 1 && std::string(argv[1]) == "dsm") return dsm::command_line(argc - 1, argv + 1);
+    if (argc > 1 && std::string(argv[1]) == "handover") return handover::command_line(argc - 1, argv + 1);
     CLI::App app{"Deterministic simulation of a Kerrighed cluster. One seed is one run, bit for bit."};
     Cli cli;
     add_run_options(app, cli);
@@ -241,6 +243,7 @@ int command_line(int argc, char** argv) {
     add_options(*scale, large_world);
     app.add_subcommand("mutants", "every seeded bug of the engine must be caught (krg-sim mutants --help)");
     app.add_subcommand("dsm", "the coherence engine (krg-sim dsm --help)");
+    app.add_subcommand("handover", "who runs a process that moves (krg-sim handover --help)");
     app.footer("exit status: 0 done, 1 a safety rule was broken, 2 usage, 3 a liveness rule was broken, 4 crash or hang,\n"
                "5 one seed gave two different runs, 6 a mutant survived");
     try {

@@ -10,6 +10,7 @@
 
 #include "kernel/core/mutants.hh"
 #include "tests/sim/dsm/mutants.hh"
+#include "tests/sim/handover/suite.hh"
 #include "tests/sim/membership/suite.hh"
 
 using namespace krg::sim;
@@ -95,6 +96,7 @@ int replay(const MutantInfo& mutant, u64 seed, bool full) {
 
 int main(int argc, char** argv) {
     if (argc > 1 && std::string(argv[1]) == "dsm") return dsm::mutants(argc - 1, argv + 1);
+    if (argc > 1 && std::string(argv[1]) == "handover") return handover::mutants(argc - 1, argv + 1);
     CLI::App app{"Switches on seeded bugs of the engine one by one and demands that a checker notices each."};
     app.name("krg-sim mutants");
     u64 first = 1;
