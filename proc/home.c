@@ -101,14 +101,14 @@ static void raise_limits(void)
 
 static void block(bool all)
 {
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&krg_own_sighand()->siglock);
 	current->signal->flags &= ~SIGNAL_STOP_MASK;	/* it stops again, if it is to */
 	if (all)
 		sigfillset(&current->blocked);
 	else
 		sigemptyset(&current->blocked);
 	recalc_sigpending();
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&krg_own_sighand()->siglock);
 }
 
 static int run_helper(struct krg_home *h)
@@ -139,7 +139,7 @@ static int run_helper(struct krg_home *h)
 /* An exec that fails late cannot be taken back: the kernel ends the process by SIGSEGV, its action is the default again. */
 static bool exec_was_fatal(void)
 {
-	return current->sighand->action[SIGSEGV - 1].sa.sa_handler == SIG_DFL;
+	return krg_own_sighand()->action[SIGSEGV - 1].sa.sa_handler == SIG_DFL;
 }
 
 bool krg_home_become(struct krg_shadow *shadow)

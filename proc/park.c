@@ -62,10 +62,10 @@ static bool park_signalled(void)
 {
 	sigset_t set;
 
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&krg_own_sighand()->siglock);
 	sigorsets(&set, &current->pending.signal, &current->signal->shared_pending.signal);
 	sigandnsets(&set, &set, &current->blocked);
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&krg_own_sighand()->siglock);
 	return !sigisemptyset(&set);
 }
 

@@ -7,6 +7,7 @@
 #define KRG_PROC_PARK_H
 
 #include <linux/list.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
@@ -144,6 +145,12 @@ int krg_frozen_settle(struct krg_frozen *set, struct krg_text *text);
 bool krg_frozen_holds(struct krg_frozen *set);
 /** krg_frozen_has() - whether @task is a thread of a process of @set */
 bool krg_frozen_has(struct krg_frozen *set, const struct task_struct *task);
+
+/* One's own stays until one is dead. */
+static inline struct sighand_struct *krg_own_sighand(void)
+{
+	return rcu_dereference_protected(current->sighand, true);
+}
 
 /** krg_target_judge() - whether the caller may have @leader's process; 0, or an error and its reason in @text */
 int krg_target_judge(struct task_struct *leader, struct krg_text *text);

@@ -121,10 +121,10 @@ static void forget_timers(void)
 
 	krg_timers_exit();
 	hrtimer_cancel(&signal->real_timer);
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&krg_own_sighand()->siglock);
 	signal->it_real_incr = 0;
 	memset(signal->it, 0, sizeof(signal->it));
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&krg_own_sighand()->siglock);
 }
 
 /* The next one that did not travel with the process. */
@@ -136,9 +136,9 @@ static bool take_signal(struct krg_shadow *shadow, kernel_siginfo_t *info)
 	int signal;
 
 	do {
-		spin_lock_irq(&current->sighand->siglock);
+		spin_lock_irq(&krg_own_sighand()->siglock);
 		signal = krg_dequeue_signal(&none, info, &type);
-		spin_unlock_irq(&current->sighand->siglock);
+		spin_unlock_irq(&krg_own_sighand()->siglock);
 		taken = signal ? &shadow->taken[type != PIDTYPE_PID][signal - 1] : NULL;
 	} while (signal && ((*taken && (*taken)--) || of_timer(info)));
 	return signal;
@@ -176,10 +176,10 @@ static bool be_shadow(struct krg_shadow *shadow)
 /* What the process had blocked wakes its shadow too: whether it is delivered is decided where it runs. */
 static void hear_all(void)
 {
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&krg_own_sighand()->siglock);
 	sigemptyset(&current->blocked);
 	recalc_sigpending();
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&krg_own_sighand()->siglock);
 }
 
 void krg_shadow_unlist(struct krg_shadow *shadow)
@@ -280,7 +280,7 @@ struct sighand_struct *krg_actions_lock(struct task_struct *leader)
 
 void krg_shadow_arm_self(struct krg_shadow *shadow)
 {
-	struct sighand_struct *sighand = current->sighand;
+	struct sighand_struct *sighand = krg_own_sighand();
 
 	spin_lock_irq(&sighand->siglock);
 	take_actions(shadow, sighand);

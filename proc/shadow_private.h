@@ -15,6 +15,7 @@
 #include <linux/task_work.h>
 #include <linux/wait.h>
 
+#include "park.h"
 #include "shadow.h"
 
 enum krg_coming {

@@ -106,10 +106,10 @@ void krg_shadow_continued(void)
 	struct signal_struct *signal = current->signal;
 	bool news;
 
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&krg_own_sighand()->siglock);
 	news = signal->flags & SIGNAL_CLD_MASK;
 	signal->flags &= ~SIGNAL_CLD_MASK;
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&krg_own_sighand()->siglock);
 	if (news)
 		tell_parent(current, CLD_CONTINUED, SIGCONT);
 }
