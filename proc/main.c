@@ -8,6 +8,7 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
+#include "control.h"
 #include "main.h"
 #include "member.h"
 #include "move.h"
@@ -114,6 +115,7 @@ static const struct krg_proc_part {
 	{ krg_stop_init, krg_stop_exit },
 	{ krg_move_in_init, krg_move_in_exit },
 	{ krg_member_init, krg_member_exit },
+	{ krg_control_init, krg_control_exit },
 	{ krg_dev_init, krg_dev_exit },
 };
 

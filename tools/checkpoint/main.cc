@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 // checkpoint: saves a running process, with all its threads, in an image; or says why it cannot.
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstdint>
 #include <iostream>
+#include <map>
 #include <mutex>
 #include <new>
 #include <poll.h>
@@ -20,6 +22,7 @@
 #include "tools/checkpoint/device.hh"
 #include "tools/checkpoint/file.hh"
 #include "tools/checkpoint/sysv.hh"
+#include "tools/checkpoint/versions.hh"
 #include "tools/krgadm/version.hh"
 
 namespace {
@@ -33,11 +36,14 @@ using Clock = std::chrono::steady_clock;
 constexpr int gone_limit_ms = 30000;  // for a killed process to be gone
 constexpr std::size_t description_max = 4096;
 
+volatile std::sig_atomic_t interrupted = 0;
+
 struct Options {
     int pid = 0;
     std::string file, description;
     bool tree = false, kill = false, check = false, json = false, pretty = false;
-    double timeout_s = 5;
+    double timeout_s = 5, every_s = 0;
+    unsigned keep = 3;
 };
 
 Json head(const char* command) {
@@ -98,7 +104,7 @@ private:
 // An interruption ends the operation in the kernel; what was begun is then taken back by the destructors.
 void make_interruptible() {
     struct sigaction action {};
-    action.sa_handler = [](int) {};
+    action.sa_handler = [](int) { interrupted = 1; };
     for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
 }
 
@@ -158,6 +164,36 @@ int save(const Options& options) {
     return static_cast<int>(Exit::done);
 }
 
+// Until the process has ended, or somebody has had enough. One that fails leaves the ones before it, and the next is tried.
+int save_again_and_again(const Options& options) {
+    Versions versions(options.file, options.keep);
+    const Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, options.pid, 0)));
+    if (pidfd.get() < 0)
+        throw Error(Exit::no_object, fmt::format("there is no process {}", options.pid), "look at ps; it may have ended");
+    Exit last = Exit::done;
+    for (Clock::time_point next = Clock::now();;) {
+        Options once = options;
+        once.file = versions.next();
+        try {
+            save(once);
+            versions.took();
+            last = Exit::done;
+        } catch (const Error& error) {
+            if (interrupted) return static_cast<int>(Exit::done);
+            last = error.code();
+            const auto* refused = dynamic_cast<const Refused*>(&error);
+            complain(options, error, refused ? refused->reasons() : std::vector<std::string>{});
+        }
+        std::cout.flush();
+        next += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.every_s));
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now()).count();
+        if (left < 0) next = Clock::now();
+        pollfd what{pidfd.get(), POLLIN, 0};
+        const int ended = poll(&what, 1, static_cast<int>(std::max<long long>(left, 0)));
+        if (ended > 0 || interrupted) return static_cast<int>(last);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -171,18 +207,27 @@ int main(int argc, char** argv) {
     app.add_flag("--check", options.check, "only say what would be refused")->excludes(name);
     app.add_option("-d,--description", options.description, "free text for the image");
     app.add_option("--timeout", options.timeout_s, "seconds for all threads to stop")->check(CLI::Range(0.01, 3600.0));
+    CLI::Option* every = app.add_option("--every", options.every_s,
+                                        "again and again, as 60s, 5m or 2h: FILE leads to the newest version")
+                             ->transform(
+                                 CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}, {"m", 60}, {"h", 3600}}));
+    app.add_option("--keep", options.keep, "versions that are kept")->needs(every)->check(CLI::Range(1, 1000000));
     app.add_flag("-j,--json", options.json, "JSON on standard output");
     app.add_flag("-p,--pretty", options.pretty, "indented JSON");
     app.footer("See checkpoint(1). What came of it is continued by restart(1).");
     try {
         app.parse(argc, argv);
         if (!options.check && options.file.empty()) throw CLI::RequiredError("FILE");
+        if (every->count() && (options.check || options.kill))
+            throw CLI::ExcludesError("--every", options.check ? "--check" : "--kill");
+        if (every->count() && (options.every_s < 1 || options.every_s > 1e6))
+            throw CLI::ValidationError("--every", "must be from 1 s to 1000000 s");
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
     }
     make_interruptible();
     try {
-        const int exit = options.check ? check(options) : save(options);
+        const int exit = options.check ? check(options) : options.every_s > 0 ? save_again_and_again(options) : save(options);
         if (!std::cout.flush()) throw Error(Exit::failed, "cannot write to standard output", "is there room where it goes?");
         return exit;
     } catch (const Refused& error) {

@@ -132,10 +132,8 @@ private:
         case KRG_GHOST_SYSV_SEM:
         case KRG_GHOST_SYSV_QUEUE: return sysv(record);
         case KRG_GHOST_FS:
-            if (const u64 root = record.number(KRG_GHOST_FS_ROOT);
-                root && plan_.object(root).text(KRG_GHOST_FILE_DIRECTORY_PATH) != "/")
-                add(Kind::cannot,
-                    fmt::format("root directory {}: a process runs below chroot: not supported", name_of(plan_.object(root))));
+            if (const std::string root = plan_.root_of(record); !root.empty() && !can(CAP_SYS_CHROOT))
+                add(Kind::rights, fmt::format("root directory {}: a process runs below chroot: needs CAP_SYS_CHROOT", root));
             return;
         case KRG_GHOST_CREDS: {
             std::string label;

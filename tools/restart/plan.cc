@@ -147,6 +147,12 @@ bool Plan::is_about_process(const Record& file) const {
            });
 }
 
+std::string Plan::root_of(const Record& fs) const {
+    const u64 root = fs.number(KRG_GHOST_FS_ROOT);
+    const std::string path = root ? object(root).text(KRG_GHOST_FILE_DIRECTORY_PATH) : "";
+    return path == "/" ? "" : path;
+}
+
 int Plan::first_free_number() const {
     u64 most = 2;
     for (const Record* fd : all(KRG_GHOST_FD)) most = std::max(most, fd->number(KRG_GHOST_FD_NUMBER));

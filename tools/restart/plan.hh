@@ -59,6 +59,8 @@ public:
     [[nodiscard]] int first_free_number() const;
     /** Is it a file of /proc about one of the processes? It can be opened when they are there. */
     [[nodiscard]] bool is_about_process(const Record& file) const;
+    /** The root directory that a record of directories asks for; empty: the node's own. */
+    [[nodiscard]] std::string root_of(const Record& fs) const;
     /** --pids: what is in the session or the group of a root joins the caller's. */
     void replace_pids();
 

@@ -112,6 +112,7 @@ public:
         add_timers(calls);
         add_membarrier(calls);
         add_limits(calls);
+        add_root(calls);
         add_signals(calls, *task_.record, 0);
         add_undo(calls);
         add_itimers(calls);
@@ -250,6 +251,14 @@ private:
             else
                 calls.call(what, SYS_rt_sigqueueinfo, {pid, number, at});
         }
+    }
+
+    /** Its directory is set already; from here on no path of this machine means anything to it. */
+    void add_root(Calls& calls) {
+        const std::string root = plan_.root_of(plan_.object(task_.fs));
+        if (!root.empty())
+            calls.call(fmt::format("process {}: cannot have {} as its root directory", task_.pid, root), SYS_chroot,
+                       {area_.put(root.c_str(), root.size() + 1)});
     }
 
     /** What is undone at the end is recorded when it is done: something and its opposite, and only one of it is remembered. */
