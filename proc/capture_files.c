@@ -22,6 +22,7 @@
 
 #include "capture.h"
 #include "file.h"
+#include "forward.h"
 #include "park.h"
 #include "vma.h"
 
@@ -348,6 +349,33 @@ static u64 capture_memfd(struct krg_capture *c, struct file *file)
 	return id;
 }
 
+/* ---- files that stay behind ---- */
+
+static u64 capture_forwarded(struct krg_capture *c, struct file *file)
+{
+	struct krg_forwarded at;
+	int err = krg_forwarding_grant(c->set->forward, file, &at, c->text);
+	char *path;
+	u64 id;
+
+	if (err) {
+		krg_capture_fail(c, err, "file: a descriptor cannot stay behind (%d)", err);
+		return 0;
+	}
+	path = d_path(&file->f_path, c->page, PAGE_SIZE);
+	if (!IS_ERR(path) && krg_forward_of(file) && strchr(path, ':'))
+		path = strchr(path, ':') + 1;	/* as its server has it */
+	id = krg_capture_begin(c, KRG_GHOST_FILE_FORWARDED);
+	put_owner(c, file);
+	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_NODE, at.server.id);
+	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_INCARNATION, at.server.incarnation);
+	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_HANDLE, at.handle);
+	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_KIND, at.kind);
+	krg_capture_put_text(c, KRG_GHOST_FILE_FORWARDED_PATH, IS_ERR(path) ? "?" : path);
+	krg_capture_end(c);
+	return id;
+}
+
 /* ---- any file ---- */
 
 static u64 capture_kind(struct krg_capture *c, struct file *file)
@@ -386,7 +414,7 @@ u64 krg_capture_file(struct krg_capture *c, struct file *file)
 
 	if (id || c->error)
 		return id;
-	id = capture_kind(c, file);
+	id = krg_forwarding_has(c->set->forward, file) ? capture_forwarded(c, file) : capture_kind(c, file);
 	krg_capture_set_id(c, file, id);
 	return id;
 }

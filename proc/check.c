@@ -19,6 +19,7 @@
 
 #include "check.h"
 #include "check_private.h"
+#include "forward.h"
 #include "park.h"
 #include "sysv.h"
 #include "text.h"
@@ -156,6 +157,18 @@ static void check_others(struct krg_check *c)
 
 /* ---- processes ---- */
 
+static void check_forwarded(struct krg_check *c, pid_t pid, const struct krg_mappings *list)
+{
+	const char *refused = NULL;
+	unsigned long at = 0;
+	int err = krg_forwarding_mappings(c->set->forward, list, &at, &refused);
+
+	if (err)
+		c->error = err;
+	if (refused)
+		krg_check_refuse(c, "memory: process %d has %s at %#lx", pid, refused, at);
+}
+
 static void check_memory(struct krg_check *c, struct task_struct *leader, pid_t pid)
 {
 	struct mm_struct *mm = get_task_mm(leader);
@@ -172,6 +185,8 @@ static void check_memory(struct krg_check *c, struct task_struct *leader, pid_t 
 		krg_check_refuse(c, "processor: process %d has a descriptor table of its own (modify_ldt)", pid);
 #endif
 	err = krg_mappings_get(&list, mm);
+	if (!err && c->set->forward)
+		check_forwarded(c, pid, &list);
 	if (err) {
 		c->error = err;
 	} else {
@@ -211,7 +226,8 @@ static void check_process(struct krg_check *c, struct krg_process *process)
 	check_namespaces(c, leader, pid);
 	if (leader->vfork_done)
 		krg_check_refuse(c, "vfork: the parent of process %d waits for it", pid);
-	if (leader->signal->tty)
+	/* Of one that moves it stays behind, with the shadow, which has the session. */
+	if (leader->signal->tty && !c->set->forward)
 		krg_check_refuse(c, "terminal: process %d has a controlling terminal", pid);
 	check_timers(c, leader, pid);
 	krg_for_each_thread(process, thread)

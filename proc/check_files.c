@@ -14,6 +14,7 @@
 
 #include "check_private.h"
 #include "file.h"
+#include "forward.h"
 #include "park.h"
 
 #define WATCHES_ROOM	(256 * 1024)	/* bytes of fdinfo; a capture has no more either */
@@ -83,12 +84,43 @@ free:
 	kvfree(text);
 }
 
+static void forward(struct krg_check *c, pid_t pid, const struct krg_descriptor *at, enum krg_file_kind kind)
+{
+	const char *why_not = krg_forwarding_why_not(at->file, kind);
+	int err = why_not ? 0 : krg_forwarding_choose(c->set->forward, at->file);
+
+	if (why_not)
+		krg_check_refuse(c, "file: descriptor %u of process %d is %s", at->number, pid, why_not);
+	if (err)
+		c->error = err;
+}
+
+static bool regular_stays(struct krg_check *c, struct file *file)
+{
+	int stays = krg_forwarding_stays(c->set->forward, file);
+
+	if (stays < 0)
+		c->error = stays;
+	return stays > 0;
+}
+
+/* Of a process that moves: what is carried only to a place where there is the same file, or not at all, is served from here. */
+static bool stays_behind(struct krg_check *c, pid_t pid, const struct krg_descriptor *at, enum krg_file_kind kind)
+{
+	if (!c->set->forward || (kind < KRG_FILE_CARRIED && kind != KRG_FILE_REGULAR))
+		return false;
+	if (kind == KRG_FILE_REGULAR && !regular_stays(c, at->file))
+		return false;
+	forward(c, pid, at, kind);
+	return true;
+}
+
 static void check_descriptor(struct krg_check *c, pid_t pid, const struct krg_descriptor *at,
 			     const struct krg_descriptors *list)
 {
 	enum krg_file_kind kind = krg_file_kind(at->file);
 
-	if (kind >= KRG_FILE_CARRIED) {
+	if (!stays_behind(c, pid, at, kind) && kind >= KRG_FILE_CARRIED) {
 		krg_check_refuse(c, "file: descriptor %u of process %d is %s", at->number, pid, krg_file_kind_name(kind));
 		return;
 	}
@@ -124,7 +156,9 @@ static void check_pipe(struct krg_check *c, pid_t pid, const struct krg_descript
 		count += list->at[i].file == at->file;
 	if (c->frozen && file_count(at->file) > count)
 		outside = true;
-	if (outside)
+	if (outside && c->set->forward)
+		forward(c, pid, at, krg_file_kind(at->file));
+	else if (outside)
 		krg_check_refuse(c, "pipe: descriptor %u of process %d is one whose ends are also held outside", at->number, pid);
 }
 

@@ -21,6 +21,7 @@
 #include <kerrighed/compat.h>
 
 #include "file.h"
+#include "forward.h"
 
 #define KRG_MEMFD_PREFIX	"memfd:"
 
@@ -37,6 +38,7 @@ const char *krg_file_kind_name(enum krg_file_kind kind)
 		[KRG_FILE_CHAR] = "a character device", [KRG_FILE_IO_URING] = "an io_uring",
 		[KRG_FILE_PATH] = "a descriptor of a path only (O_PATH)", [KRG_FILE_HUGE] = "memory of hugetlbfs",
 		[KRG_FILE_OTHER] = "a file of a kind that is not known",
+		[KRG_FILE_FORWARDED] = "a file that another node serves",
 	};
 
 	return names[kind];
@@ -121,6 +123,8 @@ enum krg_file_kind krg_file_kind(struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
+	if (krg_forward_of(file))
+		return KRG_FILE_FORWARDED;
 	if (inode->i_sb->s_magic == ANON_INODE_FS_MAGIC)
 		return anonymous_kind(file);
 	switch (inode->i_mode & S_IFMT) {

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "control.h"
+#include "forward.h"
 #include "main.h"
 #include "member.h"
 #include "move.h"
@@ -59,6 +60,7 @@ static long krg_dev_ioctl(struct file *filp, unsigned int cmd, unsigned long arg
 		return krg_capture_ioctl(file, cmd, at);
 	case KRG_PROC_RESTORE_BEGIN:
 	case KRG_PROC_RESTORE_FILE:
+	case KRG_PROC_RESTORE_FORWARDED:
 	case KRG_PROC_RESTORE_JOIN:
 	case KRG_PROC_RESTORE_WAIT:
 	case KRG_PROC_RESTORE_GO:
@@ -113,6 +115,7 @@ static const struct krg_proc_part {
 	{ krg_pids_init, krg_pids_exit },
 	{ krg_guest_init, krg_guest_exit },
 	{ krg_stop_init, krg_stop_exit },
+	{ krg_forward_init, krg_forward_exit },
 	{ krg_move_in_init, krg_move_in_exit },
 	{ krg_member_init, krg_member_exit },
 	{ krg_control_init, krg_control_exit },

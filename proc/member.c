@@ -8,6 +8,7 @@
 #include <kerrighed/membership.h>
 
 #include "directory.h"
+#include "forward.h"
 #include "member.h"
 #include "move.h"
 #include "pids.h"
@@ -25,6 +26,7 @@ static void member_is(const struct krg_view *view)
 	krg_move_in_view(view);
 	krg_guest_view(view);
 	krg_shadow_view(view);
+	krg_forward_view(view);
 }
 
 static void member_commit(struct krg_subscriber *s, const struct krg_view *view)
@@ -35,10 +37,14 @@ static void member_commit(struct krg_subscriber *s, const struct krg_view *view)
 
 static bool member_empty(struct krg_subscriber *s)
 {
-	unsigned int shadows = krg_shadows(), guests = krg_guests();
+	unsigned int shadows = krg_shadows(), guests = krg_guests(), grants = krg_forward_grants();
 
-	if (!shadows && !guests)
+	if (!shadows && !guests && !grants)
 		return true;
+	if (!shadows && !guests) {
+		krg_subscriber_holding(s, "%u files of this node are used elsewhere", grants);
+		return false;
+	}
 	krg_subscriber_holding(s, "%u processes of other nodes run here, %u of this node elsewhere", guests, shadows);
 	return false;
 }

@@ -20,6 +20,7 @@
 #include "capture.h"
 #include "check.h"
 #include "directory.h"
+#include "forward.h"
 #include "move.h"
 #include "park.h"
 #include "shadow.h"
@@ -265,7 +266,8 @@ static int judge_set(struct krg_frozen *set, bool frozen, struct krg_text *text)
 }
 
 /* What can be seen without disturbing it. */
-static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *arg, struct krg_text *text)
+static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *arg, struct krg_forwarding *forward,
+		       struct krg_text *text)
 {
 	struct krg_frozen *set = krg_survey(arg->pid, arg->flags & KRG_PROC_TREE, text);
 	int err;
@@ -273,13 +275,14 @@ static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *ar
 	if (IS_ERR(set))
 		return PTR_ERR(set);
 	m->pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
+	set->forward = forward;
 	err = arg->node ? move_judge(m) : 0;
 	err = judge_set(set, false, text) ?: err;
 	krg_unfreeze(set);
 	return err;
 }
 
-static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
+static int move_with(struct krg_proc_migrate *arg, struct krg_forwarding *forward, struct krg_text *text)
 {
 	struct krg_move_out m = {
 		.sink.write = move_write, .id = get_random_u64() | 1, .to = arg->node, .text = text,
@@ -288,7 +291,7 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	ktime_t began;
 	int err;
 
-	err = move_survey(&m, arg, text);
+	err = move_survey(&m, arg, forward, text);
 	if (err || !arg->node)
 		return err;
 	m.head = kvmalloc(sizeof(*m.head) + KRG_MOVE_PIECE, GFP_KERNEL);
@@ -299,6 +302,8 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	err = PTR_ERR_OR_ZERO(set);
 	if (!err) {
 		m.pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
+		krg_forwarding_restart(forward);
+		set->forward = forward;
 		err = judge_set(set, true, text);
 		if (!err)
 			err = move_frozen(&m, set, arg->timeout_ms);
@@ -308,6 +313,17 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	arg->generation = m.generation;
 	arg->frozen_ns = ktime_to_ns(ktime_sub(ktime_get(), began));
 	kvfree(m.head);
+	return err;
+}
+
+static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
+{
+	struct krg_forwarding forward;
+	int err;
+
+	krg_forwarding_init(&forward, arg->node);
+	err = move_with(arg, &forward, text);
+	krg_forwarding_exit(&forward);
 	return err;
 }
 

@@ -15,6 +15,7 @@
 #include <linux/user.h>
 #include <linux/wait.h>
 
+struct krg_forwarding;
 struct krg_text;
 
 enum krg_thread_state {
@@ -89,6 +90,7 @@ struct krg_process {
  * @released: nobody parks any more
  * @then: what threads do instead of going on; set before @released
  * @then_put: gives @data back at the end
+ * @forward: of a move, the files that stay behind; NULL: none can
  * @taken: pending signals of the first process that are in an image: of its leader, of all of it
  */
 struct krg_frozen {
@@ -102,6 +104,7 @@ struct krg_frozen {
 	void (*then)(struct krg_thread *thread, void *data);
 	void (*then_put)(void *data);
 	void *data;
+	struct krg_forwarding *forward;
 	u16 taken[2][_NSIG];
 };
 

@@ -16,6 +16,7 @@
 
 #include "proc/core/ghost.h"
 #include "file.h"
+#include "forward.h"
 #include "home.h"
 #include "move.h"
 #include "restore.h"
@@ -398,6 +399,8 @@ long krg_restore_ioctl(struct krg_proc_file *file, unsigned int cmd, void __user
 	switch (cmd) {
 	case KRG_PROC_RESTORE_FILE:
 		return op_file(s, arg);
+	case KRG_PROC_RESTORE_FORWARDED:
+		return krg_forward_ioctl(s, READ_ONCE(file->move), arg);
 	case KRG_PROC_RESTORE_JOIN:
 		return op_join(file, s, arg);
 	case KRG_PROC_RESTORE_SEGMENT:

@@ -20,6 +20,7 @@
 #include <linux/xarray.h>
 #include <asm/user.h>
 
+#include "forward.h"
 #include "main.h"
 #include "text.h"
 
@@ -41,6 +42,14 @@ struct krg_r_object {
 struct krg_r_file {
 	struct krg_r_object object;
 	struct file *file;	/* krg_restore.lock; set once */
+};
+
+/* A file that another node serves, as the image names it. */
+struct krg_r_forwarded {
+	struct krg_r_object object;
+	struct krg_forwarded at;
+	u32 flags;
+	char path[128];		/* to be shown */
 };
 
 struct krg_r_run {

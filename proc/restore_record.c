@@ -72,6 +72,25 @@ static struct krg_r_file *file_slot(const struct recording *c, u64 id)
 	return file ?: object_new(c, id, KRG_R_FILE, sizeof(*file));
 }
 
+static int take_forwarded(const struct recording *c)
+{
+	struct krg_r_forwarded *r = record_new(c, struct krg_r_forwarded);
+	const u8 *path;
+	u32 length;
+
+	if (!r)
+		return -ENOMEM;
+	r->at.server.id = get(c, KRG_GHOST_FILE_FORWARDED_NODE);
+	r->at.server.incarnation = get(c, KRG_GHOST_FILE_FORWARDED_INCARNATION);
+	r->at.handle = get(c, KRG_GHOST_FILE_FORWARDED_HANDLE);
+	r->at.kind = get(c, KRG_GHOST_FILE_FORWARDED_KIND);
+	r->flags = get(c, KRG_GHOST_FILE_FORWARDED_FLAGS);
+	path = krg_ghost_get_bytes(c->r, KRG_GHOST_FILE_FORWARDED_PATH, &length);
+	if (length)
+		memcpy(r->path, path, min_t(u32, length, sizeof(r->path) - 1));
+	return 0;
+}
+
 /* ---- the image ---- */
 
 static int take_image(const struct recording *c)
@@ -504,6 +523,8 @@ int krg_restore_record(struct krg_restore *s, const struct krg_ghost_reader *r, 
 		return take_memory(&c);
 	case KRG_GHOST_VMA:
 		return take_vma(&c);
+	case KRG_GHOST_FILE_FORWARDED:
+		return take_forwarded(&c);
 	case KRG_GHOST_PAGES:
 		return take_pages(&c, run);
 	}

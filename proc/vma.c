@@ -78,6 +78,7 @@ static void describe_file(struct krg_mapping *to, struct vm_area_struct *vma)
 	to->kind = vma->vm_flags & VM_MAYSHARE ? KRG_VMA_SHARED : KRG_VMA_PRIVATE;
 	switch (kind) {
 	case KRG_FILE_REGULAR:
+	case KRG_FILE_FORWARDED:
 	case KRG_FILE_MEMFD:
 		to->backing = KRG_BACKING_FILE;
 		break;

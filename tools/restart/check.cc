@@ -97,6 +97,7 @@ private:
                 add(Kind::changed, name_of(file) + ": there is no such fifo");
             return;
         case KRG_GHOST_FILE_FORWARDED:
+            if (options_.device >= 0) return;  // it comes with its process
             return add(Kind::cannot, name_of(file) + ": is served by another node: use --substitute-file");
         case KRG_GHOST_FILE_INOTIFY:
             if (!file.bytes.empty()) add(Kind::cannot, name_of(file) + ": has events that were not yet read: not supported");

@@ -8,7 +8,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/krg_proc.h>
 #include <linux/memfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -149,6 +151,7 @@ void Files::make() {
         case KRG_GHOST_FILE_MEMFD: make_memfd(*this, contents_, file); break;
         case KRG_GHOST_FILE_DIRECTORY: make_directory(*this, file); break;
         case KRG_GHOST_FILE_DEVICE: make_device(*this, file); break;
+        case KRG_GHOST_FILE_FORWARDED: make_forwarded(*this, file, options_.device); break;
         case KRG_GHOST_FILE_INET: make_inet(*this, file); break;
         case KRG_GHOST_FILE_EVENTFD:
         case KRG_GHOST_FILE_TIMERFD:
@@ -232,6 +235,13 @@ void make_directory(Files& files, const Record& file) {
     if (fd < 0) fail_file(file, "cannot open it");
     if (!gone) seek(file, fd, file.number(KRG_GHOST_FILE_DIRECTORY_OFFSET));
     files.made(file, fd);
+}
+
+void make_forwarded(Files& files, const Record& file, int device) {
+    krg_proc_restore_forwarded arg{};
+    arg.object = file.object;
+    if (ioctl(device, KRG_PROC_RESTORE_FORWARDED, &arg) != 0) fail_file(file, "the node that has it does not serve it");
+    files.made(file, arg.fd);
 }
 
 void make_device(Files& files, const Record& file) {

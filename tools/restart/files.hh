@@ -63,6 +63,8 @@ void make_regular(Files& files, std::map<u64, int>& contents, const Record& file
 void make_memfd(Files& files, std::map<u64, int>& contents, const Record& file);
 void make_directory(Files& files, const Record& file);
 void make_device(Files& files, const Record& file);
+/** One that another node serves: the kernel gives it. */
+void make_forwarded(Files& files, const Record& file, int device);
 void make_event(Files& files, const Record& file);
 void make_inotify(Files& files, const Record& file);
 void make_pipes(Files& files);

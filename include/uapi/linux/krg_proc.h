@@ -86,6 +86,16 @@ struct krg_proc_restore_file {
 };
 
 /*
+ * A descriptor of the session's file object @object, which another node serves. Only for images that came from another node
+ * (KRG_PROC_INCOMING), and once for each object.
+ */
+struct krg_proc_restore_forwarded {
+	__u64 object;		/* id of a file_forwarded record */
+	__s32 fd;		/* out: closed on exec */
+	__u32 pad;
+};
+
+/*
  * The caller becomes the thread of the image. Does not return on success: the
  * thread waits for all others and goes on as the image says.
  */
@@ -164,6 +174,7 @@ struct krg_proc_incoming_failed {
 #define KRG_PROC_RESTORE_ABORT	_IO(KRG_PROC_IOC, 21)
 #define KRG_PROC_RESTORE_INHERIT _IOW(KRG_PROC_IOC, 22, struct krg_proc_restore_inherit)
 #define KRG_PROC_RESTORE_SEGMENT _IOW(KRG_PROC_IOC, 23, struct krg_proc_restore_segment)
+#define KRG_PROC_RESTORE_FORWARDED _IOWR(KRG_PROC_IOC, 24, struct krg_proc_restore_forwarded)
 
 #define KRG_PROC_MIGRATE	_IOWR(KRG_PROC_IOC, 32, struct krg_proc_migrate)
 #define KRG_PROC_INCOMING	_IOWR(KRG_PROC_IOC, 33, struct krg_proc_incoming)
