@@ -225,6 +225,13 @@ static long forward_ioctl(struct file *file, unsigned int command, unsigned long
 	return copy_to_user((void __user *)arg, out, op->out) ? -EFAULT : n;
 }
 
+/* What could not be written would have to go back: the position is not this node's. Programs then read and write instead. */
+static ssize_t forward_splice_read(struct file *in, loff_t *at, struct pipe_inode_info *pipe, size_t length,
+				   unsigned int flags)
+{
+	return *at >= KRG_FORWARD_HERE ? -EINVAL : krg_splice_read(in, at, pipe, length, flags);
+}
+
 /* One that only this node knows would protect nobody from anything. */
 static int forward_lock(struct file *file, int command, struct file_lock *lock)
 {
@@ -249,7 +256,7 @@ static const struct file_operations forward_fops = {
 	.fsync		= forward_fsync,
 	.lock		= forward_lock,
 	.flock		= forward_lock,
-	.splice_read	= krg_splice_read,
+	.splice_read	= forward_splice_read,
 	.splice_write	= iter_file_splice_write,
 	.release	= forward_release,
 };

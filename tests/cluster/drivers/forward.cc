@@ -41,12 +41,11 @@ long start(Test& test, const std::string& interpreter, const std::string& progra
                      "chmod +x program",
                      here, interpreter, first, say_pid, program),
          "the program is there");
-    const ProcessResult result =
-        done(test, 1,
-             fmt::format("cd {} && setsid sh -c '{}' </dev/null >/dev/null 2>&1 & "
-                         "for i in $(seq 300); do [ -s {}/pid ] && break; sleep 0.1; done; cat {}/pid",
-                         here, command, here, here),
-             "it runs on node 1");
+    const ProcessResult result = done(test, 1,
+                                      fmt::format("cd {} && setsid sh -c '{}' </dev/null >/dev/null 2>&1 & "
+                                                  "for i in $(seq 300); do [ -s {}/pid ] && break; sleep 0.1; done; cat {}/pid",
+                                                  here, command, here, here),
+                                      "it runs on node 1");
     return std::stol(result.out);
 }
 
@@ -82,8 +81,9 @@ void require_none(Test& test) {
 }
 
 void scenario_pipe(Test& test) {
-    const long pid = start(test, "sh", "while read l; do echo got $l; done; echo end",
-                           "(echo a; while [ ! -e go ]; do sleep 0.1; done; echo b; echo c) | ./program | cat >out; echo ended >code");
+    const long pid =
+        start(test, "sh", "while read l; do echo got $l; done; echo end",
+              "(echo a; while [ ! -e go ]; do sleep 0.1; done; echo b; echo c) | ./program | cat >out; echo ended >code");
     require_text(test, 1, here + "/out", "got a\n", "the first line goes through");
     move(test, pid, 1, 2);
     done(test, 1, fmt::format("touch {}/go", here), "the writer goes on");
@@ -94,9 +94,9 @@ void scenario_pipe(Test& test) {
 
 /// Much data, and their sum; the process is moved twice while they flow.
 void scenario_onwards(Test& test) {
-    const long pid =
-        start(test, "sh", "exec sha256sum",
-              "(i=0; while [ $i -lt 400 ]; do seq $i $((i + 2000)); i=$((i + 1)); sleep 0.05; done) | tee copy | ./program >sum");
+    const long pid = start(
+        test, "sh", "exec sha256sum",
+        "(i=0; while [ $i -lt 400 ]; do seq $i $((i + 2000)); i=$((i + 1)); sleep 0.05; done) | tee copy | ./program >sum");
     move(test, pid, 1, 2);
     move(test, pid, 2, 3);
     move(test, pid, 3, 2);
@@ -107,17 +107,21 @@ void scenario_onwards(Test& test) {
 
 void scenario_log(Test& test) {
     const long pid = start(test, "python3",
-                           "for i in range(60):\n    print('line', i, flush=True)\n    time.sleep(0.2)\n"
+                           "for i in range(100):\n    print('line', i, flush=True)\n    time.sleep(0.2)\n"
                            "print(os.fstat(1).st_size, os.lseek(1, 0, os.SEEK_CUR), flush=True)",
                            "./program >>log; echo ended >>log");
     move(test, pid, 1, 2);
     done(test, 1, fmt::format("echo home >>{}/log", here), "somebody at home writes into its log too");
     move(test, pid, 2, 3);
+    move(test, pid, 3, 1);
+    const ProcessResult file = done(test, 1, fmt::format("readlink /proc/{}/fd/1", pid), "it is at home again");
+    test.report.check(file.out == here + "/log\n", "with the file itself", file.evidence());
     require_in(test, 1, here + "/log", "ended", "it ends");
     done(test, 1,
-         fmt::format("cd {} && [ $(grep -c ^line log) = 60 ] && [ $(grep ^line log | sort -u | wc -l) = 60 ] && grep -q home log "
-                     "&& set -- $(tail -n 2 log) && [ $1 = $2 ]",
-                     here),
+         fmt::format(
+             "cd {} && [ $(grep -c ^line log) = 100 ] && [ $(grep ^line log | sort -u | wc -l) = 100 ] && grep -q home log "
+             "&& set -- $(tail -n 2 log) && [ $1 = $2 ]",
+             here),
          "every line is there once, and the file was as long for it as it is");
     test.report.check(test.cluster.shell(2, "ls " + here + "/log").status != 0, "there is no such file on node 2");
     require_none(test);
@@ -136,13 +140,15 @@ void scenario_mapped(Test& test) {
     move(test, pid, 1, 2);
     done(test, 1, "touch /shared/forward-go", "it goes on");
     require_in(test, 1, here + "/out", "b'own' 3000001 1 ", "it read and mapped the same bytes, and kept its own");
-    done(test, 1, fmt::format("cd {} && grep -q $(sha256sum <data) out; rm -f /shared/forward-go", here), "they are the right ones");
+    done(test, 1, fmt::format("cd {} && grep -q $(sha256sum <data) out; rm -f /shared/forward-go", here),
+         "they are the right ones");
     require_none(test);
 }
 
 void scenario_broken_pipe(Test& test) {
-    const long pid = start(test, "python3", "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: os.write(1, b'x' * 20000)",
-                           "(./program; echo $? >code) | (while [ ! -e go ]; do sleep 0.1; done; head -c 1000000 | wc -c >count)");
+    const long pid =
+        start(test, "python3", "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: os.write(1, b'x' * 20000)",
+              "(./program; echo $? >code) | (while [ ! -e go ]; do sleep 0.1; done; head -c 1000000 | wc -c >count)");
     move(test, pid, 1, 2);
     done(test, 1, fmt::format("touch {}/go", here), "the reader reads, and ends");
     require_text(test, 1, here + "/count", "1000000\n", "it had what it wanted");
@@ -162,9 +168,7 @@ void scenario_terminal(Test& test) {
     move(test, pid, 1, 2);
     done(test, 1, fmt::format("echo one >{}/keys", here), "a line is typed");
     require_in(test, 1, here + "/typescript", "line one True True", "it reads it, from its terminal");
-    done(test, 1, fmt::format("stty -F $(readlink /proc/$(pgrep -x script)/fd/* | grep -m1 /dev/pts/ || echo /dev/pts/0) "
-                              "rows 33 cols 77"),
-         "its window gets another size");
+    done(test, 1, fmt::format("stty -F /dev/$(ps -o tty= -p {}) rows 33 cols 77", pid), "its window gets another size");
     require_in(test, 1, here + "/typescript", "size 77 33", "it is told");
     done(test, 1, fmt::format("printf '\\003' >{}/keys", here), "^C is typed");
     require_in(test, 1, here + "/typescript", "interrupted", "it is interrupted");
@@ -184,14 +188,14 @@ void scenario_client_dies(Test& test) {
 }
 
 void scenario_server_dies(Test& test) {
-    const long pid =
-        start(test, "python3",
-              "out = open('/shared/forward-out', 'w')\n"
-              "def say(f):\n    try: print(f(), file=out, flush=True)\n    except OSError as e: print(e.errno, file=out, flush=True)\n"
-              "p = select.poll()\np.register(0, select.POLLIN)\n"
-              "say(lambda: p.poll()[0][1] & (select.POLLERR | select.POLLHUP))\nsay(lambda: os.read(0, 1))\n"
-              "say(lambda: os.write(1, b'x'))\nprint('end', file=out, flush=True)",
-              "rm -f /shared/forward-out; sleep 1000 | ./program | cat");
+    const long pid = start(test, "python3",
+                           "out = open('/shared/forward-out', 'w')\n"
+                           "def say(f):\n    try: print(f(), file=out, flush=True)\n    except OSError as e: print(e.errno, "
+                           "file=out, flush=True)\n"
+                           "p = select.poll()\np.register(0, select.POLLIN)\n"
+                           "say(lambda: p.poll()[0][1] & (select.POLLERR | select.POLLHUP))\nsay(lambda: os.read(0, 1))\n"
+                           "say(lambda: os.write(1, b'x'))\nprint('end', file=out, flush=True)",
+                           "rm -f /shared/forward-out; sleep 1000 | ./program | cat");
     move(test, pid, 1, 2);
     test.cluster.crash(1);
     require_view(test, {2, 3}, "node 1, which has the pipes, dies", 60);
