@@ -9,6 +9,7 @@
  * where its process runs: a reader at home sees the end of a pipe when the last
  * process that had the other end has closed it, wherever that was.
  */
+#include <linux/capability.h>
 #include <linux/err.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -562,14 +563,18 @@ unsigned int krg_forward_grants(void)
 void krg_forward_serve_show(struct seq_file *m)
 {
 	static const char *const kinds[] = { "other", "file", "pipe", "terminal", "socket", "directory" };
+	bool names = file_ns_capable(m->file, &init_user_ns, CAP_SYS_ADMIN);
 	struct krg_forward_served *g;
 	int bucket;
 
 	mutex_lock(&grants_lock);
 	hash_for_each(grants, bucket, g, node) {
-		seq_printf(m, "serves %s to node %u%s: ", kinds[g->kind], g->grant.owner.id,
+		seq_printf(m, "serves %s to node %u%s", kinds[g->kind], g->grant.owner.id,
 			   g->grant.claimed ? "" : ", not claimed");
-		seq_file_path(m, g->file, "\n\t");
+		if (names) {
+			seq_puts(m, ": ");
+			seq_file_path(m, g->file, "\n\t");
+		}
 		seq_putc(m, '\n');
 	}
 	mutex_unlock(&grants_lock);

@@ -34,10 +34,12 @@ void load(Test& test) {
 /// `command` runs as ./program and which writes its pid first.
 long start(Test& test, const std::string& interpreter, const std::string& program, const std::string& command) {
     load(test);
+    // The folder that a process is in must be there; it is empty on all other nodes.
+    for (int node : running(test)) done(test, node, fmt::format("rm -rf {0} && mkdir {0}", here), "a folder is there");
     const std::string say_pid = interpreter == "python3" ? "open('pid', 'w').write(str(os.getpid()) + '\\n')" : "echo $$ >pid";
     const std::string first = interpreter == "python3" ? "import os, select, signal, sys, termios, time\n" : "";
     done(test, 1,
-         fmt::format("rm -rf {0}; mkdir -p {0} && cd {0} && cat >program <<'END'\n#!/usr/bin/env {1}\n{2}{3}\n{4}\nEND\n"
+         fmt::format("cd {0} && cat >program <<'END'\n#!/usr/bin/env {1}\n{2}{3}\n{4}\nEND\n"
                      "chmod +x program",
                      here, interpreter, first, say_pid, program),
          "the program is there");
@@ -107,10 +109,13 @@ void scenario_onwards(Test& test) {
 
 void scenario_log(Test& test) {
     const long pid = start(test, "python3",
-                           "for i in range(100):\n    print('line', i, flush=True)\n    time.sleep(0.2)\n"
+                           "by_name = open('/shared/forward-by-name', 'w')\nfor i in range(100):\n    print('line', i, "
+                           "flush=True)\n    time.sleep(0.2)\n"
                            "print(os.fstat(1).st_size, os.lseek(1, 0, os.SEEK_CUR), flush=True)",
                            "./program >>log; echo ended >>log");
     move(test, pid, 1, 2);
+    done(test, 2, fmt::format("readlink /proc/{}/fd/* | grep -qx /shared/forward-by-name", pid),
+         "a file that is the same everywhere was opened by its name");
     done(test, 1, fmt::format("echo home >>{}/log", here), "somebody at home writes into its log too");
     move(test, pid, 2, 3);
     move(test, pid, 3, 1);
