@@ -62,6 +62,21 @@ static bool is_of_one_node(const struct inode *inode)
 	return in_memory(inode) || sb->s_type->fs_flags & FS_REQUIRES_DEV || sb->s_magic == OVERLAYFS_SUPER_MAGIC;
 }
 
+/* /proc and its like: what is meant there is the node that the process is on, or the process. */
+static bool is_of_the_kernel(const struct inode *inode)
+{
+	switch (inode->i_sb->s_magic) {
+	case PROC_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+	case CGROUP_SUPER_MAGIC:
+	case CGROUP2_SUPER_MAGIC:
+	case DEBUGFS_MAGIC:
+	case TRACEFS_MAGIC:
+		return true;
+	}
+	return false;
+}
+
 /* ---- the target ---- */
 
 static enum krg_forward_same compare(struct inode *inode, const struct look *theirs)
@@ -163,7 +178,7 @@ int krg_forwarding_stays(struct krg_forwarding *f, struct file *file)
 	int same;
 
 	/* What is in a file without a name travels with the process. */
-	if (!inode->i_nlink)
+	if (!inode->i_nlink || is_of_the_kernel(inode))
 		return 0;
 	if (!f->to.id)
 		return in_memory(inode);
