@@ -145,10 +145,13 @@ void Engine::peer_up(NodeId node, u64 incarnation) {
     p.conn_incarnation = incarnation;
     const krg_mbr_member* m = view_.find(node);
     if (m && m->incarnation != incarnation) plan_dirty_ = true;
-    if (state_ == KRG_MBR_JOINING)
-        knock();
-    else if (in_view() && is_member(node, incarnation))
+    if (state_ == KRG_MBR_JOINING) {
+        // Others hear of it with the next knock, which is soon: one to everybody at each connection would be N^3 messages.
+        send(node, write_join_req());
+        next_renew_ = sooner(next_renew_, now_ + params().renew_ms / 8);
+    } else if (in_view() && is_member(node, incarnation)) {
         renew(node);
+    }
 }
 
 void Engine::peer_down(NodeId node, u64 incarnation) {

@@ -114,11 +114,13 @@ private:
     void ask_strangers();
     void renew(NodeId node);
     void on_renew(NodeId from, const Header& h, Reader& r);
+    [[nodiscard]] bool frozen() const;
     void acknowledge(Peer& p, Ms stamp);
     void recompute_lease();
     [[nodiscard]] Ms effective_lease() const { return lease_until_; }
 
     // join.cc
+    [[nodiscard]] u32 write_join_req();
     void knock();
     void on_join_req(NodeId from, u64 incarnation, const Header& h, Reader& r);
     void on_join_wait(NodeId from, Reader& r);

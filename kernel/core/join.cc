@@ -6,9 +6,8 @@
 
 namespace krg {
 
-/// Tells everybody connected that this node wants in, and whom it hears.
-void Engine::knock() {
-    if (state_ != KRG_MBR_JOINING) return;
+/// That this node wants in, and whom it hears.
+u32 Engine::write_join_req() {
     Writer w = open(MsgType::JoinReq);
     w.put32(cfg_.cluster_hash);
     scratch_.clear();
@@ -18,7 +17,13 @@ void Engine::knock() {
         if (p.connected && p.heard_at && now_ - p.heard_at <= params().suspect_ms) scratch_.add(static_cast<NodeId>(n));
     }
     put_set(w, scratch_);
-    u32 length = close(w);
+    return close(w);
+}
+
+/// Tells everybody connected.
+void Engine::knock() {
+    if (state_ != KRG_MBR_JOINING) return;
+    u32 length = write_join_req();
     for (u32 n = 1; n <= cfg_.max_nodes; n++) send(static_cast<NodeId>(n), length);
 }
 

@@ -25,11 +25,13 @@ void Engine::ask_strangers() {
     }
 }
 
+/// A value was accepted: what was acknowledged before stays all that is.
+bool Engine::frozen() const { return !accepted_.none() && !KRG_MUTANT(AckAfterAccept); }
+
 void Engine::renew(NodeId node) {
     Peer& p = peer(node);
     if (!p.connected || !is_member(node, p.conn_incarnation)) return;
-    bool frozen = !accepted_.none() && !KRG_MUTANT(AckAfterAccept);
-    u64 ack = frozen ? 0 : p.epoch_stamp;
+    u64 ack = frozen() ? 0 : p.epoch_stamp;
     bool wants_epoch = false;
     for (u32 i = 0; i < view_.count() && !wants_epoch; i++) wants_epoch = healed_reset(view_.members()[i].node);
     Writer w = open(MsgType::Renew);
@@ -81,8 +83,9 @@ void Engine::on_renew(NodeId from, const Header& h, Reader& r) {
     }
     // Only what was sent in this epoch can be acknowledged in it.
     if (ack >= epoch_since_ && ack) acknowledge(p, KRG_MUTANT(LeaseFromReceipt) ? now_ : ack);
-    // The first renewal of an epoch is answered at once: nobody can serve before a majority has done so.
-    if (!p.ack_sent) renew(from);
+    // The first renewal of an epoch is answered at once: nobody can serve before a majority has done so. Whoever is frozen has
+    // nothing to say, and two of them would answer each other without an end.
+    if (!p.ack_sent && !frozen()) renew(from);
 }
 
 void Engine::acknowledge(Peer& p, Ms stamp) {

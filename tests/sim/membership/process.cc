@@ -82,6 +82,7 @@ void MembershipProcess::recover() {
 // Peers refuse the connection of a second machine with a known id; only what it said in its request to join gets through.
 void MembershipProcess::peer_up(NodeId peer, u64 incarnation) {
     if (is_clone(peer) || peer == self()) return;
+    heard_of_[peer] = incarnation;
     step(event_of(KRG_MBR_EV_PEER_UP, peer, incarnation));
     if (client_) client_->connected(peer, true);
 }
@@ -171,6 +172,16 @@ void MembershipProcess::show() {
     checker_->engine_health(now, host_.id(), stats_.actions_dropped, stats_.bad_messages, garbage_);
 }
 
+/// What is meant for one of two machines with the same id does not reach the other, also when the first has gone meanwhile.
+void MembershipProcess::send(NodeId to, u64 incarnation, std::span<const u8> bytes) {
+    const bool doubtful = clone_ && clone_->machine != 0 && to == clone_->of && incarnation != 0;
+    if (doubtful && incarnation == clone_->incarnation)
+        to = clone_->machine;
+    else if (doubtful && incarnation != heard_of_[to])
+        return;
+    host_.send(to, Class::control, bytes);
+}
+
 void MembershipProcess::act(const krg_mbr_action& action) {
     const Time now = host_.true_time();
     if (action.type == KRG_MBR_ACT_SEND) {
@@ -180,10 +191,7 @@ void MembershipProcess::act(const krg_mbr_action& action) {
         if (action.node == KRG_MBR_WITNESS)
             host_.storage(bytes);
         else
-            host_.send(clone_ && clone_->machine != 0 && action.node == clone_->of && action.incarnation == clone_->incarnation
-                           ? clone_->machine
-                           : action.node,
-                       Class::control, bytes);
+            send(action.node, action.incarnation, bytes);
         return;
     }
     if (action.type == KRG_MBR_ACT_PREPARE) {

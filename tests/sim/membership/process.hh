@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -110,6 +111,7 @@ private:
     [[nodiscard]] bool is_clone(NodeId machine) const { return clone_ && clone_->machine != 0 && machine == clone_->machine; }
     [[nodiscard]] NodeId self() const { return intent_.clone_of != 0 ? intent_.clone_of : host_.id(); }
     void act(const krg_mbr_action& action);
+    void send(NodeId to, u64 incarnation, std::span<const u8> bytes);
     void show();
     void end(const krg_mbr_action& action);
     void trace_action(const krg_mbr_action& action);
@@ -119,6 +121,7 @@ private:
     NodeIntent& intent_;
     Checker* checker_;
     Clone* clone_;
+    std::map<NodeId, u64> heard_of_;  ///< the incarnation that was connected last
     std::unique_ptr<Client> client_;
     AgreementWatcher* watcher_ = nullptr;
     std::function<void(std::span<const u8>)> sent_;

@@ -173,8 +173,12 @@ bool Run::may_lose(NodeId node) {
     const ViewRecord* newest = checker_.latest();
     if (newest == nullptr) return false;
     std::size_t alive = 0;
-    for (const MemberRecord& member : newest->members)
-        if (member.node != node && world_.incarnation(member.node) == member.incarnation) alive++;
+    for (const MemberRecord& member : newest->members) {
+        if (member.node == node || world_.incarnation(member.node) != member.incarnation) continue;
+        // Who was admitted and has not heard of it is no help: nobody else may know of that view.
+        const MembershipProcess* process = processes_[member.node];
+        if (process && process->state() != KRG_MBR_JOINING) alive++;
+    }
     return newest->quorum(alive, false);
 }
 
