@@ -92,7 +92,7 @@ static void find_kept(struct mm_struct *mm, struct krg_r_vma *v)
 {
 	struct vm_area_struct *vma;
 
-	mmap_assert_locked(mm);
+	lockdep_assert_held(&mm->mmap_lock);
 	v->kept = v->kept_end = 0;
 	if (!can_be_inherited(v) || !runs_ascend(v))
 		return;

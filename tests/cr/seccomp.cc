@@ -113,6 +113,7 @@ CR_PROGRAM(seccomp_strict, Needs::nothing, "a child in strict mode goes on with 
         return child;
     };
     const pid_t good = start(true);
+    must(close(from[1]), "close");  // if it dies without an answer, the read below ends
     while (status_field("Seccomp", good) != "1") usleep(1000);
     run.operation([&] { must(kill(good, SIGKILL), "kill"); });
     same("mode", std::string("1"), status_field("Seccomp", good));

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fnmatch.h>
+#include <sstream>
 #include <unistd.h>
 
 namespace krg::cluster_test {
@@ -119,7 +120,8 @@ DriverOptions read_options(int argc, char** argv, DriverOptions defaults) {
     options.folder = environment("KRG_SUITE_DIR", "");
     app.add_option("--top", options.top)->group("")->required();
     app.add_option("--kernel", options.kernel, "6.1, 6.12 or debug")->capture_default_str();
-    app.add_option("--only", options.only, "Only scenarios that match this glob")->capture_default_str();
+    app.add_option("--only", options.only, "Only scenarios that match this glob, or one of several with commas between them")
+        ->capture_default_str();
     app.add_option("--seed", options.seed, "Repeat a run; the program prints it");
     app.add_option("--patience", options.patience, "Multiply every time limit (default: 1, debug kernel 4)");
     if (options.rounds > 0) {
@@ -155,10 +157,18 @@ ClusterOptions cluster_for(const DriverOptions& options, const std::string& name
     return cluster;
 }
 
+/** Any of some globs with commas between them. */
+static bool matches(const std::string& globs, const char* name) {
+    std::istringstream list(globs);
+    for (std::string glob; std::getline(list, glob, ',');)
+        if (fnmatch(glob.c_str(), name, 0) == 0) return true;
+    return false;
+}
+
 int run_driver(const DriverOptions& options, const std::vector<Scenario>& scenarios, ClusterOptions wanted) {
     std::vector<const Scenario*> chosen;
     for (const auto& scenario : scenarios) {
-        if (fnmatch(options.only.c_str(), scenario.name, 0) == 0) chosen.push_back(&scenario);
+        if (matches(options.only, scenario.name)) chosen.push_back(&scenario);
         if (options.list) fmt::print("{:<20} {}\n", scenario.name, scenario.what);
     }
     if (options.list) return 0;
