@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <uapi/linux/wait.h>
 
 #include <kerrighed/symbol.h>
 
@@ -171,6 +172,12 @@ void krg_thread_exit(void)
 	krg_sym(do_exit)(0);
 }
 EXPORT_SYMBOL_GPL(krg_thread_exit);
+
+int krg_reap_child(void)
+{
+	return krg_sym(kernel_wait4)(-1, NULL, WNOHANG | __WALL, NULL);
+}
+EXPORT_SYMBOL_GPL(krg_reap_child);
 
 int krg_group_signal(struct kernel_siginfo *info, struct task_struct *task)
 {

@@ -12,6 +12,8 @@
 #include <linux/static_call.h>
 #include <linux/types.h>
 
+struct rusage;
+
 /*
  * name, return type, parameter types, reason. Exported functions do not belong
  * here. The first row is how all others are found.
@@ -23,6 +25,8 @@
 	  "the threads of a moved process end, but for the one that is its shadow")	\
 	X(do_group_exit, void, (int code),						\
 	  "a moved process ended: its shadow ends with the same status")		\
+	X(kernel_wait4, long, (pid_t upid, int __user *stat_addr, int options, struct rusage *ru), \
+	  "dead children of a moved process are waited for where it is, not by its shadow") \
 	X(group_send_sig_info, int,							\
 	  (int sig, struct kernel_siginfo *info, struct task_struct *task, enum pid_type type), \
 	  "signals that a shadow passes on keep their sender and value")		\

@@ -98,6 +98,7 @@ static u32 pending_list(const struct sigpending *pending, struct krg_pending *to
 void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 owner, bool shared)
 {
 	struct krg_pending *list = kvmalloc_array(KRG_PENDING_MAX, sizeof(*list), GFP_KERNEL);
+	struct krg_process *process = krg_frozen_process(c->set, task);
 	u32 i, n;
 
 	if (!list) {
@@ -108,7 +109,7 @@ void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 ow
 	n = pending_list(shared ? &task->signal->shared_pending : &task->pending, list, KRG_PENDING_MAX);
 	spin_unlock_irq(&task->sighand->siglock);
 	for (i = 0; i < n && (shared || thread_group_leader(task)); i++)
-		c->set->taken[shared][list[i].number - 1]++;
+		process->taken[shared][list[i].number - 1]++;
 	if (n == KRG_PENDING_MAX)
 		krg_capture_fail(c, -EOPNOTSUPP, "signals: more than %d are pending", KRG_PENDING_MAX - 1);
 	for (i = 0; i < n; i++) {

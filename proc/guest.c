@@ -25,14 +25,16 @@
 
 #define GUEST_ASK_MS	5000
 #define GUEST_AGAIN_MS	500	/* between two tries to tell the home */
+#define GUEST_REAPED_MS	200	/* between two looks whether its parent has waited for it */
 
 struct krg_guest {
 	pid_t pid;
-	u16 home;
-	u64 generation;
+	struct krg_record record;
+	struct krg_guest_news news;
 	u32 code;
 	bool own;		/* it has come home: listed for the signals that follow it, nobody is told of its end */
-	bool doubtful;		/* it never ran; whether it was to run here is in the directory */
+	bool waited_for;	/* its parent came with it */
+	struct pid *tgid;	/* once it has ended, if that parent may still wait for it */
 	struct delayed_work work;
 };
 
@@ -52,59 +54,83 @@ static bool is_self(u16 node)
 /* ---- its end ---- */
 
 /* The directory first: if the home dies now, whoever takes over finds that nobody runs it. */
+static int guest_write(struct krg_guest *guest)
+{
+	struct krg_directory_entry entry = {
+		.pid = guest->pid,
+		.record = {
+			.generation = guest->record.generation, .move = guest->record.move,
+			.decision = guest->code, .home = guest->record.home,
+		},
+	};
+
+	return krg_directory_write(&entry, 1);
+}
+
 static int guest_tell(struct krg_guest *guest)
 {
-	struct krg_whereabouts at = { .home = guest->home, .generation = guest->generation };
 	struct krg_shadow_msg msg = {
 		.what = cpu_to_le32(KRG_SHADOW_ENDED), .pid = cpu_to_le32(guest->pid),
-		.generation = cpu_to_le64(guest->generation), .code = cpu_to_le32(guest->code),
+		.generation = cpu_to_le64(guest->record.generation), .code = cpu_to_le32(guest->code),
 	};
 	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
-	int err = krg_directory_write(guest->pid, &at);
 
-	if (err)
-		return err;
-	err = krg_rpc_call(guest->home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS);
-	return err == -ESRCH ? 0 : err;
+	return min(krg_rpc_call(guest->record.home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS), 0);
 }
 
-static bool home_is_there(const struct krg_guest *guest)
+static bool guest_wanted(const struct krg_guest *guest)
 {
 	struct krg_view *view = krg_view_get();
-	bool there = view && krg_view_find(view, guest->home);
+	bool there = view && krg_view_find(view, guest->record.home);
 
 	krg_view_put(view);
-	return there;
+	return there && krg_epoch();
 }
 
-/* 0: it was to run here, and its home is known now. -EAGAIN: not known yet. */
-static int guest_resolve(struct krg_guest *guest)
+static bool guest_is_zombie(const struct krg_guest *guest)
 {
-	struct krg_whereabouts at;
-	int err = krg_directory_read(guest->pid, &at);
+	bool zombie;
 
-	if (err)
-		return err == -EIO || err == -ENOTCONN ? err : -EAGAIN;
-	if (!is_self(at.runner) || at.generation != guest->generation || is_self(at.home))
-		return -ESRCH;
-	guest->home = at.home;
-	guest->doubtful = false;
-	pr_notice("process %d of node %u was killed before it ran here\n", guest->pid, at.home);
-	return 0;
+	if (!guest->tgid)
+		return false;
+	rcu_read_lock();
+	zombie = pid_task(guest->tgid, PIDTYPE_TGID);
+	rcu_read_unlock();
+	return zombie;
+}
+
+static void guest_free(struct krg_guest *guest)
+{
+	if (!guest)
+		return;
+	put_pid(guest->tgid);
+	kfree(guest);
 }
 
 static void guest_work(struct work_struct *work)
 {
 	struct krg_guest *guest = container_of(to_delayed_work(work), struct krg_guest, work);
-	int err = guest->doubtful ? guest_resolve(guest) : 0;
+	enum krg_guest_do todo;
+	int err = 0;
 
-	if (!err && home_is_there(guest))
-		err = guest_tell(guest) < 0 ? -EAGAIN : 0;
-	if (err == -EAGAIN && krg_epoch()) {
+	if (guest_is_zombie(guest) && guest_wanted(guest)) {
+		queue_delayed_work(guest_wq, &guest->work, msecs_to_jiffies(GUEST_REAPED_MS));
+		return;
+	}
+	for (;;) {
+		todo = krg_guest_step(&guest->news, guest_wanted(guest), true, err);
+		if (todo == KRG_GUEST_WRITE)
+			err = guest_write(guest);
+		else if (todo == KRG_GUEST_TELL)
+			err = guest_tell(guest);
+		else
+			break;
+	}
+	if (todo == KRG_GUEST_PAUSE) {
 		queue_delayed_work(guest_wq, &guest->work, msecs_to_jiffies(GUEST_AGAIN_MS));
 		return;
 	}
-	kfree(guest);
+	guest_free(guest);
 	krg_member_changed();
 	module_put(THIS_MODULE);
 }
@@ -120,51 +146,40 @@ static void guest_exits(void *data, struct task_struct *task)
 	if (!guest)
 		return;
 	if (guest->own) {
-		kfree(guest);
+		guest_free(guest);
 		return;
 	}
 	__module_get(THIS_MODULE);	/* until its home was told */
 	guest->code = task->signal->flags & SIGNAL_GROUP_EXIT ? task->signal->group_exit_code : task->exit_code;
+	if (guest->waited_for)
+		guest->tgid = get_pid(task_tgid(task));
 	queue_delayed_work(guest_wq, &guest->work, 0);
 }
 
-void krg_guest_arrived(pid_t pid, u16 home, u64 generation)
-{
-	struct krg_shadow_msg msg = {
-		.what = cpu_to_le32(KRG_SHADOW_MOVED), .pid = cpu_to_le32(pid),
-		.generation = cpu_to_le64(generation),
-	};
-	struct kvec vec = { .iov_base = &msg, .iov_len = sizeof(msg) };
-	int err = is_self(home) ? 0 : krg_rpc_call(home, KRG_MSG_SHADOW, &vec, 1, NULL, 0, GUEST_ASK_MS);
-
-	/* Its end it will hear of all the same. */
-	if (err < 0 && err != -ESRCH)
-		pr_warn("node %u was not told that its process %d runs here: error %d\n", home, pid, err);
-}
-
-int krg_guest_add(pid_t pid, u16 home, u64 generation)
+int krg_guest_add(pid_t pid, const struct krg_record *record, bool waited_for)
 {
 	struct krg_guest *guest = kzalloc(sizeof(*guest), GFP_KERNEL), *before;
 
 	if (!guest)
 		return -ENOMEM;
 	guest->pid = pid;
-	guest->home = home;
-	guest->generation = generation;
-	guest->own = is_self(home);
+	guest->record = *record;
+	guest->waited_for = waited_for;
+	guest->own = is_self(record->home);
+	krg_guest_begin(&guest->news);
 	INIT_DELAYED_WORK(&guest->work, guest_work);
 	before = xa_store(&guests, pid, guest, GFP_KERNEL);
 	if (xa_is_err(before)) {
 		kfree(guest);
 		return xa_err(before);
 	}
-	kfree(before);
+	guest_free(before);
 	return 0;
 }
 
 void krg_guest_forget(pid_t pid)
 {
-	kfree(xa_erase(&guests, pid));
+	guest_free(xa_erase(&guests, pid));
 }
 
 void krg_guest_lost(pid_t pid)
@@ -172,23 +187,10 @@ void krg_guest_lost(pid_t pid)
 	struct krg_guest *guest = xa_erase(&guests, pid);
 
 	if (!guest || guest->own) {
-		kfree(guest);
+		guest_free(guest);
 		return;
 	}
 	guest->code = SIGKILL;
-	__module_get(THIS_MODULE);
-	queue_delayed_work(guest_wq, &guest->work, 0);
-}
-
-void krg_guest_never(pid_t pid, u64 generation)
-{
-	struct krg_guest *guest = kzalloc(sizeof(*guest), GFP_KERNEL | __GFP_NOFAIL);
-
-	guest->pid = pid;
-	guest->generation = generation;
-	guest->code = SIGKILL;
-	guest->doubtful = true;
-	INIT_DELAYED_WORK(&guest->work, guest_work);
 	__module_get(THIS_MODULE);
 	queue_delayed_work(guest_wq, &guest->work, 0);
 }
@@ -217,8 +219,8 @@ u16 krg_guest_home(pid_t pid, u64 *generation)
 	xa_lock(&guests);
 	guest = xa_load(&guests, pid);
 	if (guest && !guest->own) {
-		home = guest->home;
-		*generation = guest->generation;
+		home = guest->record.home;
+		*generation = guest->record.generation;
 	}
 	xa_unlock(&guests);
 	return home;
@@ -259,7 +261,7 @@ static int guest_signal(const struct krg_shadow_msg *msg)
 		return -EINVAL;
 	xa_lock(&guests);
 	guest = xa_load(&guests, pid);
-	if (guest && guest->generation == le64_to_cpu(msg->generation))
+	if (guest && guest->record.generation == le64_to_cpu(msg->generation))
 		err = 0;
 	xa_unlock(&guests);
 	if (err)
@@ -283,7 +285,7 @@ static void handle_shadow(struct krg_rpc_req *req)
 	if (le32_to_cpu(msg->what) == KRG_SHADOW_SIGNAL)
 		err = guest_signal(msg);
 	else if (le32_to_cpu(msg->what) == KRG_SHADOW_MOVED)
-		err = krg_shadow_moved(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation), krg_rpc_req_node(req)) ?
+		err = krg_shadow_moved(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation), le32_to_cpu(msg->code)) ?
 		      0 : -ESRCH;
 	else if (le32_to_cpu(msg->what) == KRG_SHADOW_STOPPED && le32_to_cpu(msg->code) <= _NSIG)
 		err = krg_shadow_stopped(le32_to_cpu(msg->pid), le64_to_cpu(msg->generation),
@@ -318,7 +320,7 @@ static void kill_all(void)
 		put_pid(id);
 		if (!task)
 			continue;
-		pr_notice("process %lu of node %u ends: this node is out of the cluster\n", at, guest->home);
+		pr_notice("process %lu of node %u ends: this node is out of the cluster\n", at, guest->record.home);
 		send_sig(SIGKILL, task, 1);
 		put_task_struct(task);
 	}
@@ -337,8 +339,8 @@ void krg_guest_view(const struct krg_view *view)
 	/* Nobody is left who waits for its end; it goes on as a process of this node. */
 	xa_lock(&guests);
 	xa_for_each(&guests, at, guest)
-		if (!krg_view_find(view, guest->home))
-			kfree(__xa_erase(&guests, at));
+		if (!krg_view_find(view, guest->record.home))
+			guest_free(__xa_erase(&guests, at));
 	xa_unlock(&guests);
 }
 

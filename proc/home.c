@@ -339,7 +339,7 @@ static void end_process(struct krg_shadow *shadow)
 {
 	kernel_siginfo_t info;
 
-	pr_notice("process %d was killed while it came home from node %u: it ends there\n", shadow->pid, shadow->runner);
+	pr_notice("process %d was killed while it came home from node %u: it ends there\n", shadow->pid, shadow->at.runner);
 	clear_siginfo(&info);
 	info.si_signo = SIGKILL;
 	info.si_code = SI_KERNEL;

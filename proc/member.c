@@ -37,7 +37,7 @@ static void member_commit(struct krg_subscriber *s, const struct krg_view *view)
 
 static bool member_empty(struct krg_subscriber *s)
 {
-	unsigned int shadows = krg_shadows(), guests = krg_guests(), grants = krg_forward_grants();
+	unsigned int shadows = krg_shadows_count(), guests = krg_guests(), grants = krg_forward_grants();
 
 	if (!shadows && !guests && !grants)
 		return true;

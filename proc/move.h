@@ -18,6 +18,7 @@ enum krg_move_step {
 	KRG_MOVE_POLL,		/* how far is it? */
 	KRG_MOVE_GO,		/* the directory was written: read it, and go if it says so */
 	KRG_MOVE_ABORT,		/* forget it, kill what was built */
+	KRG_MOVE_ASK,		/* to the source: is it under way? -ENOENT: not, or not any more */
 };
 
 enum krg_move_state {
@@ -36,6 +37,15 @@ struct krg_move_ask {
 	__le64 generation;	/* OPEN: the one the process gets by this move */
 };
 
+/* START: who is in the image, the root first. */
+struct krg_move_member {
+	__le32 pid;
+	__le16 home;
+	__le16 zero;
+	__le64 generation;
+};
+
+#define KRG_MOVE_MEMBERS	1024	/* processes in one move, at most */
 #define KRG_MOVE_REASON		1024	/* bytes, at most */
 
 struct krg_move_answer {
@@ -58,6 +68,8 @@ struct krg_view;
 
 /* move_out.c: the source */
 long krg_move_ioctl(void __user *at);
+/** Is this move, which went to @to, under way here? */
+bool krg_move_out_has(u16 to, u64 id);
 
 /* move_in.c: the target */
 /** Binds @file, opened by a helper that this module started, to the image @id; fills in a descriptor of it. */
@@ -70,7 +82,7 @@ long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at);
  * is no migration.
  */
 int krg_move_in_ready(struct krg_proc_file *file);
-/** The processes of @file's session run, or with @err they were killed after they might have. Nothing for other sessions. */
+/** The processes of @file's session run, or with @err they were killed when they could have. Nothing for other sessions. */
 void krg_move_in_gone(struct krg_proc_file *file, int err);
 /** The helper's last descriptor is closed. */
 void krg_move_in_release(struct krg_proc_file *file);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration, the target's side: images that come from other nodes, the helper
- * that builds a process of each, and the question to the directory whether the
- * process may run. How a process is built is in restore*.c; the helper, a program
- * that this module starts, is tools/restart.
+ * Migration, the target's side: images that come from other nodes, and the helper
+ * that builds the processes of each. Whether they may run is arrive.c's question.
+ * How a process is built is in restore*.c; the helper, a program that this module
+ * starts, is tools/restart.
  *
- * An image is kept in a file without a name until its process runs. Its source
- * is asked nothing: it polls, and who runs is read from the directory.
+ * An image is kept in a file without a name until its processes run. Its source
+ * polls.
  */
 #include <linux/cred.h>
 #include <linux/delay.h>
@@ -30,45 +30,19 @@
 #include <kerrighed/pid.h>
 #include <kerrighed/rpc.h>
 
-#include "directory.h"
 #include "home.h"
 #include "main.h"
-#include "move.h"
+#include "move_in.h"
 #include "restore.h"
-#include "shadow.h"
 
 #define MOVES_MAX		64		/* images that are on their way here at a time */
 #define MOVE_BYTES_MAX		(1ULL << 40)	/* of an image */
 #define MOVE_RESERVE		(64UL << 20)	/* bytes of memory that images leave free */
 #define MOVE_ID_WAIT		(10 * HZ)	/* for the id of a process that comes to be free */
-#define MOVE_ASK_MS		1000		/* between two looks into the directory */
 
 static char *helper = "/usr/bin/restart";
 module_param(helper, charp, 0600);
 MODULE_PARM_DESC(helper, "the program that builds a process which comes from another node");
-
-/* lock: state, error, reason, bound, news, session. Everything else is set once. */
-struct krg_move_in {
-	struct list_head node;
-	refcount_t refs;
-	u64 id, incarnation, generation;	/* of the move at its source, of the source, of the process here */
-	u64 token;			/* what the helper names it by */
-	u16 from, home;			/* home: what the directory says at the end; the helper's */
-	pid_t pid;
-	struct file *image;
-	atomic64_t received;
-	u64 bytes;			/* START: of the whole image */
-	struct work_struct work;
-	wait_queue_head_t wait;
-	spinlock_t lock;		/* innermost */
-	enum krg_move_state state;
-	int error;
-	u32 news;			/* counts what a waiter should look at */
-	bool bound, source_gone;	/* a helper has it; its source is out of the view */
-	bool at_home;			/* it is built in its shadow; set before the helper runs */
-	struct krg_restore *session;	/* at home: a reference; set once */
-	char reason[KRG_MOVE_REASON];
-};
 
 /* Protects the list. Nothing is locked inside of it. */
 static DEFINE_MUTEX(moves_lock);
@@ -80,19 +54,26 @@ static struct workqueue_struct *moves_wq;	/* starts helpers */
 
 /* ---- life ---- */
 
-static void move_put(struct krg_move_in *m)
+void krg_move_in_put(struct krg_move_in *m)
 {
 	if (!refcount_dec_and_test(&m->refs))
 		return;
 	if (m->session)
 		krg_restore_put(m->session);
 	fput(m->image);
+	kvfree(m->member);
 	kfree(m);
 }
 
-static void move_tell(struct krg_move_in *m)
+void krg_move_in_queue(struct work_struct *work)
+{
+	queue_work(moves_wq, work);
+}
+
+void krg_move_in_news(struct krg_move_in *m, u32 events)
 {
 	spin_lock(&m->lock);
+	WRITE_ONCE(m->events, m->events | events);
 	WRITE_ONCE(m->news, m->news + 1);
 	spin_unlock(&m->lock);
 	wake_up_all(&m->wait);
@@ -104,7 +85,7 @@ static void move_set(struct krg_move_in *m, enum krg_move_state state)
 	if (m->state != KRG_MOVE_FAILED)
 		WRITE_ONCE(m->state, state);
 	spin_unlock(&m->lock);
-	move_tell(m);
+	krg_move_in_news(m, 0);
 }
 
 /* The first reason counts; what runs does not fail any more. */
@@ -121,17 +102,10 @@ __printf(3, 4) static void move_fail(struct krg_move_in *m, int error, const cha
 		WRITE_ONCE(m->state, KRG_MOVE_FAILED);
 	}
 	spin_unlock(&m->lock);
-	move_tell(m);
+	krg_move_in_news(m, 0);
 }
 
-/* Its source will say no more, and the directory may name this node: somebody has to tell that nothing runs here. */
-static void move_settle(struct krg_move_in *m)
-{
-	if (READ_ONCE(m->state) == KRG_MOVE_FAILED && !m->at_home)
-		krg_guest_never(m->pid, m->generation);
-}
-
-static void move_forget(struct krg_move_in *m)
+void krg_move_in_forget(struct krg_move_in *m)
 {
 	bool listed;
 
@@ -143,7 +117,7 @@ static void move_forget(struct krg_move_in *m)
 	}
 	mutex_unlock(&moves_lock);
 	if (listed)
-		move_put(m);
+		krg_move_in_put(m);
 }
 
 /* With a reference, or NULL: a move of a source, or with @from 0 the one that has @id as its token. */
@@ -194,14 +168,14 @@ static void start_helper(struct krg_move_in *m, char *program)
 }
 
 /* It may have been here before, and what is left of it pass on its last signals still. */
-static void wait_for_id(struct krg_move_in *m)
+static void wait_for_id(struct krg_move_in *m, pid_t pid)
 {
 	unsigned long end = jiffies + MOVE_ID_WAIT;
 	struct task_struct *task;
 	struct pid *id;
 
 	do {
-		id = find_get_pid(m->pid);
+		id = find_get_pid(pid);
 		task = get_pid_task(id, PIDTYPE_PID);
 		put_pid(id);
 		if (!task)
@@ -214,13 +188,14 @@ static void wait_for_id(struct krg_move_in *m)
 static void build(struct krg_move_in *m)
 {
 	char *program;
+	u32 i;
 
 	kernel_param_lock(THIS_MODULE);
 	program = kstrdup(helper, GFP_KERNEL);
 	kernel_param_unlock(THIS_MODULE);
 	m->at_home = krg_home_is(m->pid);
-	if (!m->at_home)
-		wait_for_id(m);
+	for (i = 0; i < m->count && !m->at_home; i++)
+		wait_for_id(m, le32_to_cpu(m->member[i].pid));
 	if (!program)
 		move_fail(m, -ENOMEM, "helper: no memory");
 	else if (m->at_home)
@@ -244,7 +219,7 @@ static void start_work(struct work_struct *work)
 		move_fail(m, -EIO, "image: %lld of %llu bytes have come", (s64)atomic64_read(&m->received), m->bytes);
 	if (READ_ONCE(m->state) == KRG_MOVE_BUILDING)
 		build(m);
-	move_put(m);
+	krg_move_in_put(m);
 }
 
 /* ---- messages ---- */
@@ -286,21 +261,48 @@ static int step_open(struct krg_rpc_req *req, const struct krg_move_ask *ask)
 		return -ENOMEM;
 	err = move_add(m);
 	if (err)
-		move_put(m);
+		krg_move_in_put(m);
 	return err;
 }
 
-static int step_start(struct krg_move_in *m, const struct krg_move_ask *ask)
+/* Who comes: the root first. NULL: not what a source sends. */
+static struct krg_move_member *step_members(struct krg_move_in *m, const struct krg_move_ask *ask, size_t length, u32 *count)
 {
-	int err = -EINVAL;
+	const struct krg_move_member *at = (const void *)(ask + 1);
+	struct krg_move_member *copy;
+	u32 i, n = length / sizeof(*at);
 
+	if (!n || length % sizeof(*at) || le32_to_cpu(at[0].pid) != m->pid)
+		return NULL;
+	for (i = 0; i < n; i++)
+		if (!le32_to_cpu(at[i].pid) || le32_to_cpu(at[i].pid) >= KRG_PID_LIMIT || !le16_to_cpu(at[i].home))
+			return NULL;
+	*count = n;
+	copy = kvmalloc(length, GFP_KERNEL);
+	if (copy)
+		memcpy(copy, at, length);
+	return copy;
+}
+
+static int step_start(struct krg_move_in *m, const struct krg_move_ask *ask, size_t length)
+{
+	struct krg_move_member *member;
+	int err = -EINVAL;
+	u32 count = 0;
+
+	member = step_members(m, ask, length, &count);
+	if (!member)
+		return count ? -ENOMEM : -EINVAL;
 	spin_lock(&m->lock);
 	if (m->state == KRG_MOVE_RECEIVING && le64_to_cpu(ask->bytes) <= MOVE_BYTES_MAX) {
+		swap(m->member, member);
+		m->count = count;
 		m->bytes = le64_to_cpu(ask->bytes);
 		WRITE_ONCE(m->state, KRG_MOVE_BUILDING);
 		err = 0;
 	}
 	spin_unlock(&m->lock);
+	kvfree(member);
 	if (err)
 		return err;
 	refcount_inc(&m->refs);
@@ -308,20 +310,20 @@ static int step_start(struct krg_move_in *m, const struct krg_move_ask *ask)
 	return 0;
 }
 
-static int move_step(struct krg_move_in *m, const struct krg_move_ask *ask)
+static int move_step(struct krg_move_in *m, const struct krg_move_ask *ask, size_t length)
 {
 	switch (le32_to_cpu(ask->step)) {
 	case KRG_MOVE_START:
-		return step_start(m, ask);
+		return step_start(m, ask, length);
 	case KRG_MOVE_POLL:
 		return 0;
 	case KRG_MOVE_GO:
-		move_tell(m);	/* who waits reads the directory */
-		move_settle(m);
+		krg_move_in_news(m, 0);	/* who waits reads the directory */
 		return 0;
 	case KRG_MOVE_ABORT:
+		krg_move_in_news(m, KRG_TARGET_ABORTED);
 		move_fail(m, -ECANCELED, "the source gave up");
-		move_forget(m);
+		krg_move_in_forget(m);
 		return 0;
 	}
 	return -EINVAL;
@@ -347,9 +349,14 @@ static void move_answer(struct krg_rpc_req *req, struct krg_move_in *m)
 static void handle_move(struct krg_rpc_req *req)
 {
 	const struct krg_move_ask *ask = krg_rpc_req_data(req);
+	size_t rest = krg_rpc_req_len(req) - sizeof(*ask);
 	struct krg_move_in *m;
 	int err = 0;
 
+	if (le32_to_cpu(ask->step) == KRG_MOVE_ASK) {
+		krg_rpc_reply(req, krg_move_out_has(krg_rpc_req_node(req), le64_to_cpu(ask->move)) ? 0 : -ENOENT, NULL, 0);
+		return;
+	}
 	if (le32_to_cpu(ask->step) == KRG_MOVE_OPEN)
 		err = step_open(req, ask);
 	m = err ? NULL : move_find(krg_rpc_req_node(req), krg_rpc_req_incarnation(req), le64_to_cpu(ask->move));
@@ -358,12 +365,12 @@ static void handle_move(struct krg_rpc_req *req)
 		return;
 	}
 	if (le32_to_cpu(ask->step) != KRG_MOVE_OPEN)
-		err = move_step(m, ask);
+		err = move_step(m, ask, rest);
 	if (err)
 		krg_rpc_reply(req, err, NULL, 0);
 	else
 		move_answer(req, m);
-	move_put(m);
+	krg_move_in_put(m);
 }
 
 static int store_piece(struct krg_move_in *m, u64 offset, const void *at, u32 length)
@@ -398,12 +405,13 @@ static void handle_data(struct krg_rpc_req *req)
 		atomic64_add(length, &m->received);
 		wake_up_all(&m->wait);
 	}
-	move_put(m);
+	krg_move_in_put(m);
 }
 
 static const struct krg_rpc_type move_type = {
 	.type = KRG_MSG_MOVE, .class = KRG_CLASS_MSG, .flags = KRG_RPC_QUEUED, .name = "move", .handle = handle_move,
-	.min_len = sizeof(struct krg_move_ask), .max_len = sizeof(struct krg_move_ask),
+	.min_len = sizeof(struct krg_move_ask),
+	.max_len = sizeof(struct krg_move_ask) + KRG_MOVE_MEMBERS * sizeof(struct krg_move_member),
 };
 
 static const struct krg_rpc_type move_data_type = {
@@ -436,14 +444,14 @@ long krg_move_in_ioctl(struct krg_proc_file *file, void __user *at)
 	if (!fd)
 		fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
-		move_put(m);
+		krg_move_in_put(m);
 		return fd;
 	}
 	arg.fd = fd;
 	if (copy_to_user(at, &arg, sizeof(arg)) || cmpxchg(&file->move, NULL, m)) {
 		put_unused_fd(fd);
 		move_fail(m, -EFAULT, "helper: asked in a wrong way");
-		move_put(m);
+		krg_move_in_put(m);
 		return -EFAULT;
 	}
 	image = get_file(m->image);
@@ -473,49 +481,10 @@ long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at)
 	return 0;
 }
 
-/* 0: go, -ECANCELED: not, -EAGAIN: not decided. */
-static int look(struct krg_move_in *m)
-{
-	struct krg_view *view = krg_view_get();
-	struct krg_whereabouts at;
-	bool gone = READ_ONCE(m->source_gone);	/* before the record is read: then nobody writes it after that */
-	u16 self = view ? view->self : 0;
-	int err;
-
-	krg_view_put(view);
-	if (!self)
-		return -ECANCELED;
-	err = krg_directory_read(m->pid, &at);
-	if (err == -EIO || err == -ENOTCONN)
-		return -ECANCELED;	/* lost, or this node is out: not known, so not run */
-	if (err)
-		return -EAGAIN;
-	if (at.runner == self && at.generation == m->generation) {
-		err = krg_guest_add(m->pid, at.home, at.generation);
-		if (err)
-			return -EAGAIN;	/* its end would be told to nobody: when there is memory */
-		m->home = at.home;
-		return 0;
-	}
-	return gone || at.generation > m->generation ? -ECANCELED : -EAGAIN;
-}
-
 int krg_move_in_decide(struct krg_move_in *m)
 {
-	u32 seen;
-	int err;
-
 	move_set(m, KRG_MOVE_READY);
-	for (;;) {
-		seen = READ_ONCE(m->news);
-		err = READ_ONCE(m->state) == KRG_MOVE_READY ? look(m) : -ECANCELED;
-		if (err != -EAGAIN)
-			return err;
-		/* The time is for a GO that was lost. */
-		if (wait_event_killable_timeout(m->wait, READ_ONCE(m->news) != seen,
-						msecs_to_jiffies(MOVE_ASK_MS)) < 0)
-			return -EINTR;
-	}
+	return READ_ONCE(m->state) == KRG_MOVE_READY ? krg_arrive(m) : -ECANCELED;
 }
 
 int krg_move_in_ready(struct krg_proc_file *file)
@@ -570,7 +539,7 @@ bool krg_move_in_failed(struct krg_move_in *m)
 void krg_move_in_runs(struct krg_move_in *m)
 {
 	move_set(m, KRG_MOVE_RUNS);
-	move_forget(m);
+	krg_move_in_forget(m);
 }
 
 void krg_move_in_gone(struct krg_proc_file *file, int err)
@@ -580,28 +549,22 @@ void krg_move_in_gone(struct krg_proc_file *file, int err)
 	if (!m)
 		return;
 	if (err)
-		krg_guest_lost(m->pid);
+		krg_arrive_lost(m);
 	else
 		move_set(m, KRG_MOVE_RUNS);
-	if (!err && m->home != m->from)
-		krg_guest_arrived(m->pid, m->home, m->generation);
 }
 
 void krg_move_in_release(struct krg_proc_file *file)
 {
 	struct krg_move_in *m = file->move;
-	bool ready;
 
 	if (!m)
 		return;
-	ready = READ_ONCE(m->state) == KRG_MOVE_READY;
 	if (!m->at_home)
 		move_fail(m, -EIO, "helper: it ended before the process was there");
-	if (ready)
-		move_settle(m);
 	if (READ_ONCE(m->state) == KRG_MOVE_RUNS)
-		move_forget(m);
-	move_put(m);
+		krg_move_in_forget(m);
+	krg_move_in_put(m);
 }
 
 /* ---- views ---- */
@@ -622,7 +585,6 @@ void krg_move_in_view(const struct krg_view *view)
 	list_for_each_entry_safe(m, next, &moves, node) {
 		if (is_member(view, m))
 			continue;
-		WRITE_ONCE(m->source_gone, true);
 		list_move(&m->node, &ended);
 		moves_count--;
 	}
@@ -630,11 +592,10 @@ void krg_move_in_view(const struct krg_view *view)
 	list_for_each_entry_safe(m, next, &ended, node) {
 		list_del_init(&m->node);
 		/* What is ready asks the directory; what is not never will be. */
-		move_settle(m);
 		if (READ_ONCE(m->state) != KRG_MOVE_READY)
 			move_fail(m, -EHOSTDOWN, "node %u, where it comes from, is out", m->from);
-		move_tell(m);
-		move_put(m);
+		krg_move_in_news(m, KRG_TARGET_ALONE);
+		krg_move_in_put(m);
 	}
 }
 

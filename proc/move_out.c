@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration, the source's side: a process is frozen, captured into messages, and
- * handed over by one write into the directory. Until that write begins whatever
- * goes wrong lets the process go on here as if nothing had been asked; after it,
- * what is read there decides. What remains of the process is shadow.c's.
+ * Migration, the source's side: a process, or one with all its descendants, is
+ * frozen, captured into messages, and built by the target. How it is handed over
+ * then is depart.c's; what remains of it is shadow.c's.
  */
 #include <linux/cred.h>
 #include <linux/delay.h>
@@ -17,11 +16,10 @@
 #include <kerrighed/pid.h>
 #include <kerrighed/rpc.h>
 
-#include "capture.h"
 #include "check.h"
 #include "directory.h"
 #include "forward.h"
-#include "move.h"
+#include "move_out.h"
 #include "park.h"
 #include "shadow.h"
 #include "sysv.h"
@@ -31,28 +29,33 @@
 #define SEND_MS		10000	/* for room for one piece */
 #define BUILD_MS	60000	/* for the target to build the process, when no time was given */
 #define POLL_MS		2
-#define SETTLE_TRIES	600	/* to read the directory after a write that failed; 100 ms each */
-
-struct krg_move_out {
-	struct krg_sink sink;
-	u64 id, offset, generation;
-	u16 to, self;
-	pid_t pid;
-	u32 filled;
-	struct krg_text *text;
-	struct krg_move_data *head;	/* and the piece that is being filled */
-};
 
 /* ---- talking ---- */
 
-/* The target's state, or an error; its reason goes to the text. */
-static int move_ask(struct krg_move_out *m, enum krg_move_step step)
+/* START says who comes. */
+static struct krg_move_member *move_members(const struct krg_move_out *m)
+{
+	struct krg_move_member *member = kvcalloc(m->count, sizeof(*member), GFP_KERNEL);
+	u32 i;
+
+	for (i = 0; member && i < m->count; i++) {
+		member[i].pid = cpu_to_le32(m->after[i].pid);
+		member[i].home = cpu_to_le16(m->after[i].record.home);
+		member[i].generation = cpu_to_le64(m->after[i].record.generation);
+	}
+	return member;
+}
+
+static int move_call(struct krg_move_out *m, enum krg_move_step step, struct krg_move_member *member, struct krg_text *text)
 {
 	struct krg_move_ask ask = {
 		.move = cpu_to_le64(m->id), .step = cpu_to_le32(step), .pid = cpu_to_le32(m->pid),
 		.bytes = cpu_to_le64(m->offset + m->filled), .generation = cpu_to_le64(m->generation),
 	};
-	struct kvec vec = { .iov_base = &ask, .iov_len = sizeof(ask) };
+	struct kvec vec[] = {
+		{ .iov_base = &ask, .iov_len = sizeof(ask) },
+		{ .iov_base = member, .iov_len = m->count * sizeof(*member) },
+	};
 	struct {
 		struct krg_move_answer head;
 		char reason[KRG_MOVE_REASON];
@@ -62,16 +65,26 @@ static int move_ask(struct krg_move_out *m, enum krg_move_step step)
 
 	if (!answer)
 		return -ENOMEM;
-	n = krg_rpc_call(m->to, KRG_MSG_MOVE, &vec, 1, &reply, 1, ASK_MS);
+	n = krg_rpc_call(m->to, KRG_MSG_MOVE, vec, member ? 2 : 1, &reply, 1, ASK_MS);
 	if (n >= 0 && n < (int)sizeof(answer->head))
 		n = -EBADMSG;
 	state = n < 0 ? n : le32_to_cpu(answer->head.state);
-	if (state == KRG_MOVE_FAILED) {
+	if (state == KRG_MOVE_FAILED && text) {
 		n -= sizeof(answer->head);
-		krg_text_add(m->text, "node %u: %.*s", m->to, n, answer->reason);
-		state = -(int)(le32_to_cpu(answer->head.error) & 0xfff) ?: -EIO;
+		krg_text_add(text, "node %u: %.*s", m->to, n, answer->reason);
 	}
+	if (state == KRG_MOVE_FAILED)
+		state = -(int)(le32_to_cpu(answer->head.error) & 0xfff) ?: -EIO;
 	kfree(answer);
+	return state;
+}
+
+int krg_move_ask(struct krg_move_out *m, enum krg_move_step step, struct krg_text *text)
+{
+	struct krg_move_member *member = step == KRG_MOVE_START ? move_members(m) : NULL;
+	int state = step == KRG_MOVE_START && !member ? -ENOMEM : move_call(m, step, member, text);
+
+	kvfree(member);
 	return state;
 }
 
@@ -122,7 +135,7 @@ static int move_write(struct krg_sink *sink, const struct krg_ghost_piece *piece
 static int move_build(struct krg_move_out *m, u32 timeout_ms)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(timeout_ms ?: BUILD_MS);
-	int state = move_ask(m, KRG_MOVE_START);
+	int state = krg_move_ask(m, KRG_MOVE_START, m->text);
 
 	while (state >= 0 && state != KRG_MOVE_READY) {
 		if (fatal_signal_pending(current))
@@ -132,51 +145,14 @@ static int move_build(struct krg_move_out *m, u32 timeout_ms)
 			return -ETIMEDOUT;
 		}
 		fsleep(POLL_MS * 1000);
-		state = move_ask(m, KRG_MOVE_POLL);
+		state = krg_move_ask(m, KRG_MOVE_POLL, m->text);
 	}
 	return min(state, 0);
 }
 
-/*
- * Who runs it from now on: 1 the target, 0 this node, or -errno: this node cannot know, because it is out. No signal ends
- * this.
- */
-static int move_commit(struct krg_move_out *m, const struct krg_whereabouts *before)
-{
-	struct krg_whereabouts at = {
-		.home = before->home ?: krg_pid_node(m->pid), .runner = m->to, .generation = m->generation,
-	};
-	int err = krg_directory_write(m->pid, &at), tries;
+/* ---- who, and where to ---- */
 
-	if (!err)
-		return 1;
-	krg_text_add(m->text, "directory: cannot be written: error %d", err);
-	for (tries = 0; tries < SETTLE_TRIES; tries++) {
-		err = krg_directory_read(m->pid, &at);
-		if (!err)
-			return at.generation == m->generation && at.runner == m->to;
-		if (err == -EIO || err == -ENOTCONN)
-			break;
-		msleep(100);
-	}
-	return err;
-}
-
-/* Nobody may be left behind that waits for a word: an answer ends this, or the target's death. */
-static void move_abort(struct krg_move_out *m)
-{
-	int tries, err = -ETIMEDOUT;
-
-	m->text = NULL;		/* why was said */
-	for (tries = 0; tries < 100 && (err == -ETIMEDOUT || err == -ECONNRESET || err == -EAGAIN); tries++) {
-		err = move_ask(m, KRG_MOVE_ABORT);
-		if (err == -ECONNRESET)
-			msleep(100);
-	}
-}
-
-/* Before anybody is disturbed, and again when the process is frozen. */
-static int move_judge(struct krg_move_out *m)
+static int judge_target(struct krg_move_out *m)
 {
 	struct krg_view *view = krg_view_get();
 	bool member = view && m->to != view->self && krg_view_find(view, m->to);
@@ -191,70 +167,139 @@ static int move_judge(struct krg_move_out *m)
 		krg_text_add(m->text, "node %u: is no other member of the cluster (krgadm node list)", m->to);
 		return -EHOSTUNREACH;
 	}
-	if (!krg_pid_node(m->pid)) {
+	return 0;
+}
+
+/* One that is born where it goes comes home into its shadow. */
+static int judge_process(struct krg_move_out *m, pid_t pid)
+{
+	if (!krg_pid_node(pid)) {
 		krg_text_add(m->text, "pid %d: the process is older than this node's membership, its id is not unique in the cluster",
-			     m->pid);
+			     pid);
+		return -EOPNOTSUPP;
+	}
+	if (krg_pid_node(pid) == m->to && m->count > 1) {
+		krg_text_add(m->text, "node %u: process %d was born there, and only a process alone can come home yet", m->to, pid);
 		return -EOPNOTSUPP;
 	}
 	return 0;
 }
 
-static int move_frozen(struct krg_move_out *m, struct krg_frozen *set, u32 timeout_ms)
+static u32 set_count(struct krg_frozen *set)
 {
-	struct krg_whereabouts before = {};
-	struct krg_shadow *shadow;
-	int err = move_judge(m);
+	struct krg_process *process;
+	u32 n = 0;
 
-	if (err)
-		return err;
-	err = krg_directory_read(m->pid, &before);
+	krg_for_each_process(set, process)
+		n++;
+	return n;
+}
+
+/* What the directory says of a process, and what it will say: the root decides for all. */
+static int entry_make(struct krg_move_out *m, u32 i, pid_t pid)
+{
+	struct krg_directory_entry *before = &m->before[i], *after = &m->after[i];
+	struct krg_record at;
+	int err;
+
+	before->pid = pid;
+	after->pid = pid;
+	err = krg_directory_read(pid, &before->record);
+	if (!err)
+		err = krg_directory_where(pid, &at);
 	if (err) {
 		krg_text_add(m->text, "directory: cannot be read: error %d", err);
 		return err;
 	}
-	m->generation = before.generation + 1;
-	shadow = krg_shadow_new(m->pid, m->to, m->generation);
-	if (!shadow)
+	after->record.generation = at.generation + 1;
+	after->record.move = m->id;
+	after->record.home = at.home;
+	after->record.runner = m->to;
+	if (i) {
+		after->record.root = m->pid;
+		after->record.decision = m->generation;
+	} else {
+		m->generation = after->record.generation;
+	}
+	return 0;
+}
+
+/* Before anybody is disturbed, and again when all are frozen. */
+static int move_judge(struct krg_move_out *m)
+{
+	struct krg_process *process;
+	int err = judge_target(m);
+
+	m->count = set_count(m->set);
+	if (!err && m->count > KRG_MOVE_MEMBERS) {
+		krg_text_add(m->text, "process: %u processes; at most %u move at a time", m->count, KRG_MOVE_MEMBERS);
+		return -EOPNOTSUPP;
+	}
+	krg_for_each_process(m->set, process)
+		err = err ?: judge_process(m, task_pid_nr(process->leader));
+	return err;
+}
+
+static int move_prepare(struct krg_move_out *m)
+{
+	struct krg_process *process;
+	int err = move_judge(m);
+	u32 i = 0;
+
+	if (err)
+		return err;
+	m->before = kvcalloc(m->count, sizeof(*m->before), GFP_KERNEL);
+	m->after = kvcalloc(m->count, sizeof(*m->after), GFP_KERNEL);
+	m->said = kvcalloc(m->count, sizeof(*m->said), GFP_KERNEL);
+	if (!m->before || !m->after || !m->said)
 		return -ENOMEM;
-	err = move_ask(m, KRG_MOVE_OPEN);
-	if (err >= 0)
-		err = krg_capture_to(set, &m->sink, m->text);
+	krg_for_each_process(m->set, process)
+		err = err ?: entry_make(m, i++, task_pid_nr(process->leader));
+	if (err)
+		return err;
+	m->shadows = krg_shadows_new(m->set, m->after);
+	return m->shadows ? 0 : -ENOMEM;
+}
+
+/* Gives the set back. */
+static int move_frozen(struct krg_move_out *m, u32 timeout_ms)
+{
+	int err = move_prepare(m);
+
+	if (err) {
+		krg_unfreeze(m->set);
+		m->let_go = ktime_get();
+		return err;
+	}
+	krg_depart_begin(m);
+	err = min(krg_move_ask(m, KRG_MOVE_OPEN, m->text), 0);
+	if (!err)
+		err = krg_frozen_settle(m->set, m->text);
+	if (!err)
+		err = krg_capture_to(m->set, &m->sink, m->text);
 	if (!err)
 		err = move_flush(m);
 	if (!err)
 		err = move_build(m, timeout_ms);
-	if (!err)
-		err = krg_shadow_arm(shadow, set);
-	if (err) {
-		move_abort(m);
-		krg_shadow_drop(shadow, set);
-		return err;
-	}
-	err = move_commit(m, &before);
-	if (!err) {
-		move_abort(m);
-		krg_shadow_drop(shadow, set);
-		return -EIO;
-	}
-	/* Also when it is not known: two of them must never run. */
-	krg_shadow_start(shadow, set);
-	move_ask(m, KRG_MOVE_GO);
-	return min(err, 0);
+	err = krg_depart(m, err);
+	krg_depart_end(m);
+	return err;
 }
 
-/* Its children would stay behind with its shadow, and it could wait for none of them. */
+/* Alone it could wait for none of its children: they would stay behind with its shadow. */
 static int judge_family(struct krg_frozen *set, struct krg_text *text)
 {
 	struct krg_process *process = list_first_entry(&set->processes, struct krg_process, node);
 	struct krg_thread *thread;
-	bool alone = list_is_singular(&set->processes);
+	bool alone = true;
 
+	if (set->tree)
+		return 0;
 	krg_for_each_thread(process, thread)
 		alone = alone && list_empty(&thread->task->children);
 	if (alone)
 		return 0;
-	krg_text_add(text, "process: %d has children, and only one process at a time can move yet",
-		     task_pid_nr(process->leader));
+	krg_text_add(text, "process: %d has children; it moves with all of them (--tree)", task_pid_nr(process->leader));
 	return -EOPNOTSUPP;
 }
 
@@ -274,7 +319,7 @@ static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *ar
 
 	if (IS_ERR(set))
 		return PTR_ERR(set);
-	m->pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
+	m->set = set;
 	set->forward = forward;
 	err = arg->node ? move_judge(m) : 0;
 	err = judge_set(set, false, text) ?: err;
@@ -287,7 +332,6 @@ static int move_with(struct krg_proc_migrate *arg, struct krg_forwarding *forwar
 	struct krg_move_out m = {
 		.sink.write = move_write, .id = get_random_u64() | 1, .to = arg->node, .text = text,
 	};
-	struct krg_frozen *set;
 	ktime_t began;
 	int err;
 
@@ -298,20 +342,24 @@ static int move_with(struct krg_proc_migrate *arg, struct krg_forwarding *forwar
 	if (!m.head)
 		return -ENOMEM;
 	began = ktime_get();
-	set = krg_freeze(arg->pid, false, 0, text);
-	err = PTR_ERR_OR_ZERO(set);
+	m.set = krg_freeze(arg->pid, arg->flags & KRG_PROC_TREE, 0, text);
+	err = PTR_ERR_OR_ZERO(m.set);
 	if (!err) {
-		m.pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
+		m.pid = task_pid_nr(list_first_entry(&m.set->processes, struct krg_process, node)->leader);
 		krg_forwarding_restart(forward);
-		set->forward = forward;
-		err = judge_set(set, true, text);
-		if (!err)
-			err = move_frozen(&m, set, arg->timeout_ms);
-		krg_unfreeze(set);
+		m.set->forward = forward;
+		err = judge_set(m.set, true, text);
+		if (err)
+			krg_unfreeze(m.set);
+		else
+			err = move_frozen(&m, arg->timeout_ms);
 	}
 	arg->bytes = m.offset;
 	arg->generation = m.generation;
-	arg->frozen_ns = ktime_to_ns(ktime_sub(ktime_get(), began));
+	arg->frozen_ns = m.let_go ? ktime_to_ns(ktime_sub(m.let_go, began)) : 0;
+	kvfree(m.before);
+	kvfree(m.after);
+	kvfree(m.said);
 	kvfree(m.head);
 	return err;
 }

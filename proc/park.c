@@ -220,7 +220,7 @@ void krg_unfreeze(struct krg_frozen *set)
 	frozen_put(set);
 }
 
-static struct krg_process *frozen_find(struct krg_frozen *set, const struct task_struct *task)
+struct krg_process *krg_frozen_process(struct krg_frozen *set, const struct task_struct *task)
 {
 	struct krg_process *process;
 
@@ -232,7 +232,7 @@ static struct krg_process *frozen_find(struct krg_frozen *set, const struct task
 
 bool krg_frozen_has(struct krg_frozen *set, const struct task_struct *task)
 {
-	return frozen_find(set, task);
+	return krg_frozen_process(set, task);
 }
 
 /* ---- finding threads ---- */
@@ -315,7 +315,7 @@ static int frozen_add_children(struct krg_frozen *set)
 
 	rcu_read_lock();
 	for_each_process(task) {
-		if (task->exit_state || !frozen_find(set, rcu_dereference(task->real_parent)) || frozen_find(set, task))
+		if (task->exit_state || !krg_frozen_process(set, rcu_dereference(task->real_parent)) || krg_frozen_process(set, task))
 			continue;
 		err = frozen_add(set, get_task_struct(task));
 		if (err)

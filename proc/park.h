@@ -67,6 +67,7 @@ struct krg_thread {
  * @threads: its threads, the leader first
  * @nr_threads: how many
  * @judged: the caller may have it
+ * @taken: its pending signals that are in an image: of its leader, of all of it
  */
 struct krg_process {
 	struct list_head node;
@@ -74,6 +75,7 @@ struct krg_process {
 	struct list_head threads;
 	unsigned int nr_threads;
 	bool judged;
+	u16 taken[2][_NSIG];
 };
 
 /**
@@ -91,7 +93,6 @@ struct krg_process {
  * @then: what threads do instead of going on; set before @released
  * @then_put: gives @data back at the end
  * @forward: of a move, the files that stay behind; NULL: none can
- * @taken: pending signals of the first process that are in an image: of its leader, of all of it
  */
 struct krg_frozen {
 	refcount_t refs;
@@ -105,7 +106,6 @@ struct krg_frozen {
 	void (*then_put)(void *data);
 	void *data;
 	struct krg_forwarding *forward;
-	u16 taken[2][_NSIG];
 };
 
 #define krg_for_each_process(set, process) \
@@ -146,6 +146,8 @@ int krg_frozen_settle(struct krg_frozen *set, struct krg_text *text);
  * SIGKILL ends that, and SIGCONT where a process was stopped before.
  */
 bool krg_frozen_holds(struct krg_frozen *set);
+/** krg_frozen_process() - the process of @set that @task is a thread of, or NULL */
+struct krg_process *krg_frozen_process(struct krg_frozen *set, const struct task_struct *task);
 /** krg_frozen_has() - whether @task is a thread of a process of @set */
 bool krg_frozen_has(struct krg_frozen *set, const struct task_struct *task);
 

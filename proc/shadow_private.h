@@ -16,6 +16,7 @@
 #include <linux/wait.h>
 
 #include "park.h"
+#include "proc/core/handover.h"
 #include "shadow.h"
 
 enum krg_coming {
@@ -45,17 +46,17 @@ struct krg_home {
 	int exit_signal;
 };
 
-/* krg_shadows_lock: node, ended, code, runner, generation. Everything else is set before the threads are let go. */
+/* krg_shadows_lock: node, at, ended, look. Everything else is set before the threads are let go. */
 struct krg_shadow {
 	struct list_head node;
 	refcount_t refs;
 	pid_t pid;
-	u16 runner;
 	bool home;			/* the process was born here */
-	u64 generation;
+	bool inner;			/* its parent moved with it */
+	struct krg_away at;		/* where it is, as far as is known */
 	wait_queue_head_t wait;
-	bool ended;			/* written once, after code */
-	u32 code;
+	bool ended;			/* written once, after at.code */
+	bool look;			/* into the directory */
 	bool armed;
 	u16 taken[2][_NSIG];		/* pending signals that the process has where it is now */
 	struct k_sigaction action[_NSIG];	/* what armed replaced */

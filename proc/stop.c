@@ -86,7 +86,7 @@ bool krg_shadow_stopped(pid_t pid, u64 generation, int signal)
 
 	mutex_lock(&krg_shadows_lock);
 	shadow = krg_shadow_find(pid);
-	is = shadow && shadow->generation <= generation && shadow->coming.state == KRG_AWAY && !shadow->ended;
+	is = shadow && shadow->at.generation <= generation && shadow->coming.state == KRG_AWAY && !shadow->ended;
 	mutex_unlock(&krg_shadows_lock);
 	if (!is)
 		return false;

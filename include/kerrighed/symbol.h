@@ -38,6 +38,12 @@ void krg_timers_exit(void);
  * user mode, which is that program's; or -errno: as before, or if it was too late for that SIGSEGV ends it there.
  */
 int krg_exec(const char *file, const char *const *argv, const char *const *envp);
+/**
+ * krg_reap_child() - waits for a child of the caller's process that has ended, without waiting
+ *
+ * Context: a task on its way to user mode, without locks. Return: its id, or 0 or a negative errno: there is none.
+ */
+int krg_reap_child(void);
 
 /** Sends a signal with all of its information to a process. Any context that may take siglock; 0 or -errno. */
 int krg_group_signal(struct kernel_siginfo *info, struct task_struct *task);

@@ -124,7 +124,7 @@ int main(int argc, char** argv) {
     app.add_option("PID", arguments.pid, "the process")->required()->check(CLI::PositiveNumber);
     app.add_option("NODE", arguments.node, "id of the node it goes to")->check(CLI::Range(1, 126));
     app.add_option("--timeout", arguments.timeout_s, "seconds for the other node to build it")->check(CLI::Range(1, 3600));
-    app.add_flag("--tree", arguments.tree, "with its descendants; refused so far when it has some");
+    app.add_flag("--tree", arguments.tree, "with all its descendants");
     app.add_flag("--check", arguments.check, "only say what stands in the way");
     app.add_flag("-j,--json", arguments.json, "JSON on standard output");
     app.footer("See migrate(1).");

@@ -137,7 +137,7 @@ struct krg_proc_restore_inherit {
 struct krg_proc_migrate {
 	__s32 pid;
 	__u32 node;		/* where to; 0: only says what would be refused wherever it goes */
-	__u32 flags;		/* KRG_PROC_TREE: so far, one that has no descendants */
+	__u32 flags;		/* KRG_PROC_TREE */
 	__u32 timeout_ms;	/* for the other node to build it; 0: 60000 */
 	struct krg_proc_text error;
 	__u64 bytes;		/* out: sent */

@@ -106,6 +106,12 @@ int main(int argc, char** argv) {
         {"killed", "kill -9 of the shadow", scenario_killed},
         {"runner-dies", "the node it runs on dies", scenario_runner_dies},
         {"home-dies", "the node where it was born dies", scenario_home_dies},
+        {"tree-pipeline", "a shell with pipes", scenario_tree_pipeline},
+        {"tree-wait", "a parent that waits for its child", scenario_tree_wait},
+        {"tree-group", "kill by group, from home", scenario_tree_group},
+        {"tree-child-killed", "kill -9 of a child's shadow", scenario_tree_child_killed},
+        {"tree-zombie", "a child that nobody waited for", scenario_tree_zombie},
+        {"tree-runner-dies", "the node that a tree runs on dies", scenario_tree_runner_dies},
         {"refused", "what cannot move", scenario_refused},
         {"unload", "the modules go", scenario_unload},
     };

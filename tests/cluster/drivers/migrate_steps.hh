@@ -39,4 +39,12 @@ void scenario_helper_killed(Test& test);
 void scenario_stops(Test& test);
 void scenario_ring(Test& test);
 
+/// migrate_tree.cc
+void scenario_tree_pipeline(Test& test);
+void scenario_tree_wait(Test& test);
+void scenario_tree_group(Test& test);
+void scenario_tree_child_killed(Test& test);
+void scenario_tree_zombie(Test& test);
+void scenario_tree_runner_dies(Test& test);
+
 }  // namespace krg::cluster_test
