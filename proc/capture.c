@@ -14,6 +14,7 @@
 #include "capture.h"
 #include "check.h"
 #include "file.h"
+#include "inet.h"
 #include "main.h"
 #include "park.h"
 #include "text.h"
@@ -39,7 +40,7 @@ static u32 capture_objects(struct krg_frozen *set)
 {
 	struct krg_process *process;
 	struct krg_thread *thread;
-	u64 n = 64;
+	u64 n = 1024;
 
 	krg_for_each_process(set, process) {
 		struct mm_struct *mm = get_task_mm(process->leader);
@@ -200,6 +201,7 @@ static int capture_set(struct krg_frozen *set, struct krg_proc_capture *arg, con
 		krg_text_add(text, "image: descriptor %d is not open for writing", arg->fd);
 	} else {
 		err = capture_to(set, &sink->sink, description, arg, text);
+		set->captured = !err;
 		krg_file_sink_exit(sink);
 	}
 	kvfree(sink);
@@ -210,6 +212,8 @@ static void kill_set(struct krg_frozen *set)
 {
 	struct krg_process *process;
 
+	if (set->captured)
+		krg_inet_quiet(set);
 	krg_for_each_process(set, process)
 		kill_pid(task_tgid(process->leader), SIGKILL, 1);
 }

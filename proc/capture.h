@@ -18,6 +18,7 @@ struct krg_frozen;
 struct krg_process;
 struct krg_text;
 struct krg_thread;
+struct sock;
 
 /**
  * struct krg_sink - where an image goes
@@ -104,6 +105,19 @@ u64 krg_capture_file(struct krg_capture *c, struct file *file);
 u64 krg_capture_files(struct krg_capture *c, struct task_struct *task);
 /** krg_capture_watches() - what epoll sets watch, when all files are there */
 void krg_capture_watches(struct krg_capture *c);
+/** krg_capture_locks() - locks and leases on files, when all files are there */
+void krg_capture_locks(struct krg_capture *c);
+/** krg_capture_unix() - a unix socket, without its peer and what is under way to it */
+u64 krg_capture_unix(struct krg_capture *c, struct file *file);
+/** krg_capture_unix_queues() - peers and messages of unix sockets, when all files are there */
+void krg_capture_unix_queues(struct krg_capture *c);
+/** krg_capture_inet() - an internet socket, and what is under way to it */
+u64 krg_capture_inet(struct krg_capture *c, struct file *file);
+/** krg_capture_options() - options that sockets of all families have; krg_capture_option() - one, as setsockopt(2) takes it */
+void krg_capture_options(struct krg_capture *c, u64 id, struct sock *sk);
+void krg_capture_option(struct krg_capture *c, u64 id, int level, int name, s64 value);
+/** krg_capture_owner() - what all files begin with: flags, F_SETOWN, F_SETSIG */
+void krg_capture_owner(struct krg_capture *c, struct file *file);
 u64 krg_capture_fs(struct krg_capture *c, struct task_struct *task);
 u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process);
 /* capture_twin.c: pages in common since fork */

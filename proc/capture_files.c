@@ -35,7 +35,7 @@ enum { DIRECTORY_REMOVED = 1 };
 
 /* ---- what all kinds begin with: fields 1 to 4 are the same ---- */
 
-static void put_owner(struct krg_capture *c, struct file *file)
+void krg_capture_owner(struct krg_capture *c, struct file *file)
 {
 	struct fown_struct *owner = krg_file_owner(file);
 	s64 pid = 0;
@@ -96,7 +96,7 @@ static u64 capture_regular(struct krg_capture *c, struct file *file)
 	}
 	contents = nameless ? krg_capture_memory(c, file, KRG_MEMORY_CONTENTS) : 0;
 	id = krg_capture_begin(c, KRG_GHOST_FILE_REGULAR);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put_text(c, KRG_GHOST_FILE_REGULAR_PATH, path);
 	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_OFFSET, file->f_pos);
 	put_file_system(c, KRG_GHOST_FILE_REGULAR_FILE_SYSTEM, inode->i_sb);
@@ -125,7 +125,7 @@ static u64 capture_directory(struct krg_capture *c, const struct path *at, struc
 		return 0;
 	id = krg_capture_begin(c, KRG_GHOST_FILE_DIRECTORY);
 	if (file)
-		put_owner(c, file);
+		krg_capture_owner(c, file);
 	else
 		krg_capture_put(c, KRG_GHOST_FILE_DIRECTORY_FLAGS, O_RDONLY | O_DIRECTORY);
 	krg_capture_put_text(c, KRG_GHOST_FILE_DIRECTORY_PATH, path);
@@ -148,7 +148,7 @@ static u64 capture_device(struct krg_capture *c, struct file *file)
 	if (!path)
 		return 0;
 	id = krg_capture_begin(c, KRG_GHOST_FILE_DEVICE);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put_text(c, KRG_GHOST_FILE_DEVICE_PATH, path);
 	krg_capture_put(c, KRG_GHOST_FILE_DEVICE_MAJOR, imajor(inode));
 	krg_capture_put(c, KRG_GHOST_FILE_DEVICE_MINOR, iminor(inode));
@@ -245,7 +245,7 @@ static u64 capture_pipe_end(struct krg_capture *c, struct file *file, bool named
 	if (c->error)
 		return 0;
 	id = krg_capture_begin(c, KRG_GHOST_FILE_PIPE);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put(c, KRG_GHOST_FILE_PIPE_PIPE, pipe);
 	if (path)
 		krg_capture_put_text(c, KRG_GHOST_FILE_PIPE_PATH, path);
@@ -281,7 +281,7 @@ static u64 capture_eventfd(struct krg_capture *c, struct file *file)
 		return 0;
 	}
 	id = krg_capture_begin(c, KRG_GHOST_FILE_EVENTFD);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put(c, KRG_GHOST_FILE_EVENTFD_COUNT, count);
 	krg_capture_put(c, KRG_GHOST_FILE_EVENTFD_SEMAPHORE, semaphore);
 	krg_capture_end(c);
@@ -292,7 +292,7 @@ static u64 capture_epoll(struct krg_capture *c, struct file *file)
 {
 	u64 id = krg_capture_begin(c, KRG_GHOST_FILE_EPOLL);
 
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_end(c);
 	return id;
 }
@@ -312,7 +312,7 @@ static u64 capture_timerfd(struct krg_capture *c, struct file *file)
 		return 0;
 	}
 	id = krg_capture_begin(c, KRG_GHOST_FILE_TIMERFD);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put(c, KRG_GHOST_FILE_TIMERFD_CLOCK, clock);
 	krg_capture_put(c, KRG_GHOST_FILE_TIMERFD_LEFT, left_s * NSEC_PER_SEC + left_ns);
 	krg_capture_put(c, KRG_GHOST_FILE_TIMERFD_INTERVAL, every_s * NSEC_PER_SEC + every_ns);
@@ -331,7 +331,7 @@ static u64 capture_signalfd(struct krg_capture *c, struct file *file)
 	if (!info || sscanf(info, " %llx", &mask) != 1)
 		return 0;
 	id = krg_capture_begin(c, KRG_GHOST_FILE_SIGNALFD);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put(c, KRG_GHOST_FILE_SIGNALFD_MASK, mask);
 	krg_capture_end(c);
 	return id;
@@ -342,7 +342,7 @@ static u64 capture_memfd(struct krg_capture *c, struct file *file)
 	u64 memory = krg_capture_memory(c, file, KRG_MEMORY_MEMFD);
 	u64 id = krg_capture_begin(c, KRG_GHOST_FILE_MEMFD);
 
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put(c, KRG_GHOST_FILE_MEMFD_MEMORY, memory);
 	krg_capture_put(c, KRG_GHOST_FILE_MEMFD_OFFSET, file->f_pos);
 	krg_capture_end(c);
@@ -366,7 +366,7 @@ static u64 capture_forwarded(struct krg_capture *c, struct file *file)
 	if (!IS_ERR(path) && krg_forward_of(file) && strchr(path, ':'))
 		path = strchr(path, ':') + 1;	/* as its server has it */
 	id = krg_capture_begin(c, KRG_GHOST_FILE_FORWARDED);
-	put_owner(c, file);
+	krg_capture_owner(c, file);
 	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_NODE, at.server.id);
 	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_INCARNATION, at.server.incarnation);
 	krg_capture_put(c, KRG_GHOST_FILE_FORWARDED_HANDLE, at.handle);
@@ -402,6 +402,10 @@ static u64 capture_kind(struct krg_capture *c, struct file *file)
 		return capture_signalfd(c, file);
 	case KRG_FILE_MEMFD:
 		return capture_memfd(c, file);
+	case KRG_FILE_UNIX:
+		return krg_capture_unix(c, file);
+	case KRG_FILE_INET:
+		return krg_capture_inet(c, file);
 	default:
 		krg_capture_fail(c, -EOPNOTSUPP, "file: %s", krg_file_kind_name(kind));
 		return 0;

@@ -433,7 +433,9 @@ void krg_capture_image(struct krg_capture *c, const char *description, u32 lengt
 			krg_capture_files(c, thread->task);
 		}
 	}
+	krg_capture_unix_queues(c);
 	krg_capture_watches(c);
+	krg_capture_locks(c);
 	krg_capture_sysv(c);
 	krg_for_each_process(c->set, process)
 		if (!c->error)

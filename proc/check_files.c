@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The check of files: kinds that are not carried, locks, pipes whose other end is
- * outside, epoll sets that watch what no descriptor names any more.
+ * The check of files: kinds that are not carried, locks, pipes and sockets whose other
+ * end is outside, epoll sets that watch what no descriptor names any more.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -15,49 +15,83 @@
 #include "check_private.h"
 #include "file.h"
 #include "forward.h"
+#include "inet.h"
+#include "lock.h"
 #include "park.h"
+#include "socket.h"
 
 #define WATCHES_ROOM	(256 * 1024)	/* bytes of fdinfo; a capture has no more either */
 
-/* How often each file is in the tables of the set, and how many files each pipe has there. */
-struct tally {
-	struct xarray files, pipes;
-};
+/* ---- counts ---- */
 
-static unsigned long tally_get(struct xarray *of, const void *key)
+unsigned long krg_tally_get(struct xarray *of, const void *key)
 {
 	return xa_to_value(xa_load(of, (unsigned long)key) ?: xa_mk_value(0));
 }
 
-static int tally_add(struct xarray *of, const void *key)
+int krg_tally_add(struct xarray *of, const void *key)
 {
-	return xa_err(xa_store(of, (unsigned long)key, xa_mk_value(tally_get(of, key) + 1), GFP_KERNEL_ACCOUNT));
+	return xa_err(xa_store(of, (unsigned long)key, xa_mk_value(krg_tally_get(of, key) + 1), GFP_KERNEL_ACCOUNT));
+}
+
+static bool is_pipe(struct file *file)
+{
+	enum krg_file_kind kind = krg_file_kind(file);
+
+	return kind == KRG_FILE_PIPE || kind == KRG_FILE_FIFO;
+}
+
+int krg_tally_file(struct krg_tally *tally, struct file *file)
+{
+	int err = 0;
+
+	if (is_pipe(file) && !krg_tally_get(&tally->files, file))
+		err = krg_tally_add(&tally->pipes, file->private_data);
+	return err ?: krg_tally_add(&tally->files, file);
+}
+
+/*
+ * That a file is also held by others shows in its count, which is only steady while nobody uses it: each table has a
+ * reference for each descriptor, and so has the list.
+ */
+static bool is_held_outside(const struct krg_check *c, struct file *file, const struct krg_descriptors *list,
+			    struct krg_tally *tally)
+{
+	unsigned long count = krg_tally_get(&tally->files, file);
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		count += list->at[i].file == file;
+	return c->frozen && file_count(file) > count;
 }
 
 /* ---- locks ---- */
 
-static bool list_has_lock(struct list_head *list, struct file *file, const struct files_struct *owner)
+/* Of a process that moves: until it is known who runs it the lock is still held here, and nobody can have it there. */
+static void check_lock(struct krg_check *c, pid_t pid, const struct krg_lock *lock)
 {
-	struct file_lock *lock;
-
-	krg_for_each_lock(list, lock)
-		if (krg_fl_file(lock) == file || krg_fl_owner(lock) == owner)
-			return true;
-	return false;
+	if (lock->breaking)
+		krg_check_refuse(c, "lease: process %d has one on %pD that somebody waits for", pid, lock->file);
+	if (c->set->forward && file_inode(lock->file)->i_nlink)
+		krg_check_refuse(c, "lock: process %d has one on %pD, and cannot move with it yet", pid, lock->file);
 }
 
-static bool has_lock(struct file *file, const struct files_struct *owner)
+static void check_locks(struct krg_check *c, pid_t pid, const struct krg_descriptors *list)
 {
-	struct file_lock_context *locks = locks_inode_context(file_inode(file));
-	bool has;
+	struct krg_locks locks;
+	unsigned int i;
+	int err = krg_locks_get(&locks, list, c->frozen);
 
-	if (!locks)
-		return false;
-	spin_lock(&locks->flc_lock);
-	has = list_has_lock(&locks->flc_posix, file, owner) || list_has_lock(&locks->flc_flock, file, NULL) ||
-	      krg_has_lease(locks, file);
-	spin_unlock(&locks->flc_lock);
-	return has;
+	if (err) {
+		krg_check_refuse(c, "lock: which ones process %d has cannot be told (%d)", pid, err);
+		return;
+	}
+	if (locks.hidden)
+		krg_check_refuse(c, "lock: others have shared locks on %pD, and its file server does not tell whether process %d has",
+				 locks.hidden, pid);
+	for (i = 0; i < locks.count; i++)
+		check_lock(c, pid, &locks.at[i]);
+	krg_locks_put(&locks);
 }
 
 /* ---- kinds ---- */
@@ -126,47 +160,67 @@ static void check_descriptor(struct krg_check *c, pid_t pid, const struct krg_de
 	}
 	if (kind == KRG_FILE_EPOLL)
 		check_watches(c, pid, at->number, at->file, list);
-	if (has_lock(at->file, list->of))
-		krg_check_refuse(c, "lock: process %d has a lock or lease on the file of descriptor %u", pid, at->number);
 }
 
-/* ---- pipes ---- */
+/* ---- ends ---- */
 
-static bool is_pipe(struct file *file)
-{
-	enum krg_file_kind kind = krg_file_kind(file);
-
-	return kind == KRG_FILE_PIPE || kind == KRG_FILE_FIFO;
-}
-
-/*
- * A pipe is carried when all its ends are in the set. That a file is also held by
- * others shows in its count, which is only steady while nobody uses it: each table has a
- * reference for each descriptor, and so has the list.
- */
+/* A pipe is carried when all its ends are in the set. */
 static void check_pipe(struct krg_check *c, pid_t pid, const struct krg_descriptor *at,
-		       const struct krg_descriptors *list, struct tally *tally)
+		       const struct krg_descriptors *list, struct krg_tally *tally)
 {
 	struct pipe_inode_info *pipe = at->file->private_data;
-	bool outside = pipe->files != tally_get(&tally->pipes, pipe);
-	unsigned long count = tally_get(&tally->files, at->file);
-	unsigned int i;
+	bool outside = pipe->files != krg_tally_get(&tally->pipes, pipe) || is_held_outside(c, at->file, list, tally);
 
-	for (i = 0; i < list->count; i++)
-		count += list->at[i].file == at->file;
-	if (c->frozen && file_count(at->file) > count)
-		outside = true;
 	if (outside && c->set->forward)
 		forward(c, pid, at, krg_file_kind(at->file));
 	else if (outside)
 		krg_check_refuse(c, "pipe: descriptor %u of process %d is one whose ends are also held outside", at->number, pid);
 }
 
+static int mark_away(struct krg_tally *tally, struct sock *sk)
+{
+	if (krg_tally_get(&tally->away, sk))
+		return 0;
+	tally->more = true;
+	return krg_tally_add(&tally->away, sk);
+}
+
+/* Both ends of a connection stay behind, or none. */
+static int judge_away(struct krg_check *c, struct file *file, const struct krg_descriptors *list, struct krg_tally *tally)
+{
+	struct sock *sk = krg_sock_of(file), *peer = sk ? krg_unix_peer(sk) : NULL;
+	bool near = peer && krg_tally_get(&tally->sockets, peer);
+	int err = 0;
+
+	if (sk && ((peer && !near) || (near && krg_tally_get(&tally->away, peer)) || is_held_outside(c, file, list, tally)))
+		err = mark_away(tally, sk);
+	if (!err && near && krg_tally_get(&tally->away, sk))
+		err = mark_away(tally, peer);
+	return err;
+}
+
+static void check_socket(struct krg_check *c, pid_t pid, const struct krg_descriptor *at, const struct krg_descriptors *list,
+			 struct krg_tally *tally)
+{
+	enum krg_file_kind kind = krg_file_kind(at->file);
+
+	if (krg_tally_get(&tally->away, krg_sock_of(at->file))) {
+		forward(c, pid, at, kind);
+		return;
+	}
+	if (kind == KRG_FILE_UNIX)
+		krg_unix_check(c, pid, at->number, at->file, tally);
+	else
+		krg_inet_check(c, pid, at->number, at->file, &tally->sockets);
+	if (is_held_outside(c, at->file, list, tally))
+		krg_check_refuse(c, "socket: descriptor %u of process %d is also held outside", at->number, pid);
+}
+
 /* ---- all of the set ---- */
 
-typedef int (*visit_fn)(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct tally *tally);
+typedef int (*visit_fn)(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct krg_tally *tally);
 
-static int visit_tally(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct tally *tally)
+static int visit_tally(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct krg_tally *tally)
 {
 	unsigned int i;
 	int err = 0;
@@ -174,15 +228,29 @@ static int visit_tally(struct krg_check *c, pid_t pid, const struct krg_descript
 	for (i = 0; i < list->count && !err; i++) {
 		struct file *file = list->at[i].file;
 
-		if (is_pipe(file) && !tally_get(&tally->files, file))
-			err = tally_add(&tally->pipes, file->private_data);
-		if (!err)
-			err = tally_add(&tally->files, file);
+		if (krg_file_kind(file) == KRG_FILE_UNIX && !krg_tally_get(&tally->tables, file))
+			err = krg_unix_tally(tally, file);
+		if (krg_file_kind(file) == KRG_FILE_INET && krg_sock_of(file))
+			err = krg_tally_add(&tally->sockets, krg_sock_of(file));
+		err = err ?: krg_tally_file(tally, file);
+		err = err ?: krg_tally_add(&tally->tables, file);
 	}
 	return err;
 }
 
-static int visit_check(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct tally *tally)
+/* Of a process that moves: which of its unix sockets stay behind. */
+static int visit_away(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct krg_tally *tally)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < list->count && !err; i++)
+		if (krg_file_kind(list->at[i].file) == KRG_FILE_UNIX)
+			err = judge_away(c, list->at[i].file, list, tally);
+	return err;
+}
+
+static int visit_check(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct krg_tally *tally)
 {
 	unsigned int i;
 
@@ -190,12 +258,15 @@ static int visit_check(struct krg_check *c, pid_t pid, const struct krg_descript
 		check_descriptor(c, pid, &list->at[i], list);
 		if (is_pipe(list->at[i].file))
 			check_pipe(c, pid, &list->at[i], list, tally);
+		if (krg_file_kind(list->at[i].file) == KRG_FILE_UNIX || krg_file_kind(list->at[i].file) == KRG_FILE_INET)
+			check_socket(c, pid, &list->at[i], list, tally);
 	}
+	check_locks(c, pid, list);
 	return 0;
 }
 
 /* Each table once. */
-static int visit_tables(struct krg_check *c, visit_fn visit, struct tally *tally)
+static int visit_tables(struct krg_check *c, visit_fn visit, struct krg_tally *tally)
 {
 	struct krg_process *process;
 	struct krg_thread *thread;
@@ -206,9 +277,9 @@ static int visit_tables(struct krg_check *c, visit_fn visit, struct tally *tally
 	xa_init(&seen);
 	krg_for_each_process(c->set, process) {
 		krg_for_each_thread(process, thread) {
-			if (err || !thread->task->files || tally_get(&seen, thread->task->files))
+			if (err || !thread->task->files || krg_tally_get(&seen, thread->task->files))
 				continue;
-			err = tally_add(&seen, thread->task->files);
+			err = krg_tally_add(&seen, thread->task->files);
 			if (!err)
 				err = krg_descriptors_get(&list, thread->task);
 			if (err)
@@ -221,18 +292,39 @@ static int visit_tables(struct krg_check *c, visit_fn visit, struct tally *tally
 	return err;
 }
 
+/* One that stays may have a peer that was looked at before: until there are no more. */
+static int find_away(struct krg_check *c, struct krg_tally *tally)
+{
+	int err = 0;
+
+	tally->more = c->set->forward;
+	while (tally->more && !err) {
+		tally->more = false;
+		err = visit_tables(c, visit_away, tally);
+	}
+	return err;
+}
+
 void krg_check_files(struct krg_check *c)
 {
-	struct tally tally;
+	struct krg_tally tally;
 	int err;
 
 	xa_init(&tally.files);
+	xa_init(&tally.tables);
 	xa_init(&tally.pipes);
+	xa_init(&tally.sockets);
+	xa_init(&tally.away);
 	err = visit_tables(c, visit_tally, &tally);
+	if (!err)
+		err = find_away(c, &tally);
 	if (!err)
 		err = visit_tables(c, visit_check, &tally);
 	xa_destroy(&tally.files);
+	xa_destroy(&tally.tables);
 	xa_destroy(&tally.pipes);
+	xa_destroy(&tally.sockets);
+	xa_destroy(&tally.away);
 	if (err)
 		c->error = err;
 }

@@ -10,6 +10,7 @@
 #include <kerrighed/membership.h>
 #include <kerrighed/rpc.h>
 
+#include "inet.h"
 #include "move_out.h"
 #include "park.h"
 #include "shadow.h"
@@ -126,6 +127,7 @@ static int depart_do(struct krg_move_out *m, enum krg_source_do todo, struct krg
 		depart_let_go(m);
 		return 0;
 	case KRG_SOURCE_LEAVE:
+		krg_inet_quiet(m->set);
 		krg_shadows_start(m->shadows, m->set);
 		depart_let_go(m);
 		return 0;

@@ -130,6 +130,8 @@ int krg_forwarding_stays(struct krg_forwarding *f, struct file *file);
 /** krg_forwarding_mappings() - chooses mapped files. 0 or -errno; *@refused: why the mapping at *@at cannot be had there */
 int krg_forwarding_mappings(struct krg_forwarding *f, const struct krg_mappings *list, unsigned long *at, const char **refused);
 void krg_forwarding_forget(struct krg_forwarding *f);
+/** krg_forwarding_is_own() - its file system is one that no other node has, whatever its id says */
+bool krg_forwarding_is_own(const struct inode *inode);
 /** krg_forwarding_choose() - @file, or the pipe it is an end of, stays behind; 0 or -ENOMEM. Nothing when @f is NULL */
 int krg_forwarding_choose(struct krg_forwarding *f, struct file *file);
 /** krg_forwarding_has() - was it chosen? @f may be NULL */

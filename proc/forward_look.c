@@ -55,7 +55,7 @@ static bool in_memory(const struct inode *inode)
  * A file system with a disk of its own is another one on each node, also if a copy of the disk has the same id: such files
  * are alike at best. What has no disk comes from a server, whose numbers are the same for all.
  */
-static bool is_of_one_node(const struct inode *inode)
+bool krg_forwarding_is_own(const struct inode *inode)
 {
 	const struct super_block *sb = inode->i_sb;
 
@@ -86,7 +86,7 @@ static enum krg_forward_same compare(struct inode *inode, const struct look *the
 	if (!S_ISREG(inode->i_mode))
 		return KRG_FORWARD_ANOTHER;
 	identify(&mine, inode);
-	if (!is_of_one_node(inode) && mine.ino == theirs->ino && !memcmp(mine.type, theirs->type, TYPE_LENGTH) &&
+	if (!krg_forwarding_is_own(inode) && mine.ino == theirs->ino && !memcmp(mine.type, theirs->type, TYPE_LENGTH) &&
 	    !memcmp(mine.uuid, theirs->uuid, UUID_LENGTH))
 		return KRG_FORWARD_SAME;
 	return mine.size == theirs->size && mine.mtime == theirs->mtime ? KRG_FORWARD_ALIKE : KRG_FORWARD_ANOTHER;

@@ -89,6 +89,7 @@ struct krg_process {
  * @pid: as it was asked for
  * @tree: with descendants
  * @survey: nobody is asked to park
+ * @captured: an image of it was written
  * @released: nobody parks any more
  * @then: what threads do instead of going on; set before @released
  * @then_put: gives @data back at the end
@@ -101,7 +102,7 @@ struct krg_frozen {
 	wait_queue_head_t changed, release;
 	struct list_head processes;
 	pid_t pid;
-	bool tree, survey, released;
+	bool tree, survey, captured, released;
 	void (*then)(struct krg_thread *thread, void *data);
 	void (*then_put)(void *data);
 	void *data;

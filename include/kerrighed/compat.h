@@ -99,24 +99,14 @@
 #define krg_for_each_lock(list, fl)	list_for_each_entry(fl, list, fl_list)
 #endif
 
-/* 6.9: a lease is another structure, that begins as a lock does. Under the context's lock. */
-static inline bool krg_has_lease(struct file_lock_context *locks, const struct file *file)
-{
+/* 6.9: a lease is another structure, that begins as a lock does. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
-	struct file_lease *lease;
-
-	list_for_each_entry(lease, &locks->flc_lease, c.flc_list)
-		if (lease->c.flc_file == file)
-			return true;
+#define krg_lease			struct file_lease
+#define krg_for_each_lease(list, lease)	list_for_each_entry(lease, list, c.flc_list)
 #else
-	struct file_lock *lease;
-
-	list_for_each_entry(lease, &locks->flc_lease, fl_list)
-		if (lease->fl_file == file)
-			return true;
+#define krg_lease			struct file_lock
+#define krg_for_each_lease(list, lease)	list_for_each_entry(lease, list, fl_list)
 #endif
-	return false;
-}
 
 /* The answer to who has a lock; a negative @pid is one of another node. */
 static inline void krg_fl_set(struct file_lock *fl, int type, int pid)
@@ -354,6 +344,13 @@ static inline u32 krg_rseq_length(const struct task_struct *task)
 #define KRG_VM_SHADOW_STACK	VM_SHADOW_STACK
 #else
 #define KRG_VM_SHADOW_STACK	0UL
+#endif
+
+/* 6.7 made one word of the options of internet sockets. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+#define krg_inet_pktinfo(sk)	(inet_cmsg_flags(inet_sk(sk)) & IP_CMSG_PKTINFO)
+#else
+#define krg_inet_pktinfo(sk)	(inet_sk(sk)->cmsg_flags & IP_CMSG_PKTINFO)
 #endif
 
 /* 6.12: only of the caller. */

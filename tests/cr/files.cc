@@ -1,82 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Programs whose state is in descriptors: regular files, pipes, sockets, event descriptors, locks.
-#include "program.hh"
+// Programs whose state is in descriptors: regular files, pipes, event descriptors.
+#include "descriptors.hh"
 
-#include <arpa/inet.h>
 #include <csignal>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace krg::cr {
-
-namespace {
-
-int made(const std::string& name, int flags = 0, const std::string& text = "0123456789") {
-    const int fd = static_cast<int>(must(open(name.c_str(), O_RDWR | O_CREAT | flags, 0644), "open"));
-    must(write(fd, text.data(), text.size()), "write");
-    return fd;
-}
-
-std::string take(int fd, size_t most = 100) {
-    std::string text(most, 0);
-    text.resize(static_cast<size_t>(must(read(fd, text.data(), most), "read")));
-    return text;
-}
-
-void put(int fd, const std::string& text) {
-    same("bytes written", text.size(), static_cast<size_t>(must(write(fd, text.data(), text.size()), "write")));
-}
-
-struct Pair {
-    int in = -1, out = -1;
-};
-
-Pair pipe_with(int flags = O_CLOEXEC) {
-    int fds[2];
-    must(pipe2(fds, flags), "pipe2");
-    return {fds[0], fds[1]};
-}
-
-Pair unix_pair(int type) {
-    int fds[2];
-    must(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), "socketpair");
-    return {fds[0], fds[1]};
-}
-
-sockaddr_in loopback() {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
-
-bool lock_is_taken(const std::string& name, bool bsd) {
-    const pid_t child = static_cast<pid_t>(must(fork(), "fork"));
-    if (child == 0) {
-        const int fd = open(name.c_str(), O_RDWR | O_CLOEXEC);
-        struct flock lock {};
-        lock.l_type = F_WRLCK;
-        _exit((bsd ? flock(fd, LOCK_EX | LOCK_NB) : fcntl(fd, F_SETLK, &lock)) == 0 ? 0 : 1);
-    }
-    int status = 0;
-    must(waitpid(child, &status, 0), "waitpid");
-    return status != 0;
-}
-
-}  // namespace
 
 CR_PROGRAM(file_offset, Needs::file, "the offset of a file stays") {
     const int fd = made(run.filename);
@@ -153,46 +91,6 @@ CR_PROGRAM(file_high_number, Needs::file, "a descriptor with a high number, and 
     run.operation([&] { must(dup2(fd, 500), "dup2"); });
     same("its offset", 10, lseek(900, 0, SEEK_CUR));
     same("a number not in use", -1, fcntl(500, F_GETFD));
-}
-
-CR_PROGRAM(lock_posix, Needs::file, "a POSIX lock on a range stays") {
-    const int fd = made(run.filename);
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    must(fcntl(fd, F_SETLK, &lock), "F_SETLK");
-    run.operation([&] {
-        lock.l_type = F_UNLCK;
-        must(fcntl(fd, F_SETLK, &lock), "F_SETLK");
-    });
-    holds("the lock", lock_is_taken(run.filename, false));
-}
-
-CR_PROGRAM(lock_ofd, Needs::file, "a lock of an open file description stays") {
-    const int fd = made(run.filename);
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    must(fcntl(fd, F_OFD_SETLK, &lock), "F_OFD_SETLK");
-    run.operation([&] {
-        lock.l_type = F_UNLCK;
-        must(fcntl(fd, F_OFD_SETLK, &lock), "F_OFD_SETLK");
-    });
-    holds("the lock", lock_is_taken(run.filename, false));
-}
-
-CR_PROGRAM(lock_flock, Needs::file, "a flock stays") {
-    const int fd = made(run.filename);
-    must(flock(fd, LOCK_EX), "flock");
-    run.operation([&] { must(flock(fd, LOCK_UN), "flock"); });
-    holds("the lock", lock_is_taken(run.filename, true));
-}
-
-CR_PROGRAM(file_owner, Needs::nothing, "F_SETOWN and F_SETSIG of a descriptor stay") {
-    const Pair p = pipe_with();
-    must(fcntl(p.in, F_SETOWN, getpid()), "F_SETOWN");
-    must(fcntl(p.in, F_SETSIG, SIGUSR2), "F_SETSIG");
-    run.operation([&] { must(fcntl(p.in, F_SETOWN, 0), "F_SETOWN"); });
-    same("F_GETOWN", getpid(), fcntl(p.in, F_GETOWN));
-    same("F_GETSIG", SIGUSR2, fcntl(p.in, F_GETSIG));
 }
 
 CR_PROGRAM(pipe_content, Needs::nothing, "what is in a pipe stays, in its order") {
@@ -322,108 +220,6 @@ CR_PROGRAM(inotify_watch, Needs::directory, "an inotify watch stays, with its nu
     same("watch", watch, event->wd);
     same("mask", static_cast<unsigned>(IN_CREATE), event->mask);
     same("name", std::string("new"), std::string(event->name));
-}
-
-CR_PROGRAM(unix_stream, Needs::nothing, "a stream socket pair keeps what is queued in both directions") {
-    const Pair p = unix_pair(SOCK_STREAM);
-    put(p.in, "to out");
-    put(p.out, "to in");
-    run.operation([&] { take(p.in, 1); });
-    same("one direction", std::string("to out"), take(p.out));
-    same("the other", std::string("to in"), take(p.in));
-}
-
-CR_PROGRAM(unix_dgram, Needs::nothing, "a datagram socket pair keeps queued datagrams apart") {
-    const Pair p = unix_pair(SOCK_DGRAM);
-    put(p.in, "one");
-    put(p.in, "three");
-    run.operation([&] { take(p.out); });
-    same("first", std::string("one"), take(p.out));
-    same("second", std::string("three"), take(p.out));
-}
-
-CR_PROGRAM(unix_half_closed, Needs::nothing, "a socket shut down for writing stays so, what was sent before arrives") {
-    const Pair p = unix_pair(SOCK_STREAM);
-    put(p.in, "last");
-    must(shutdown(p.in, SHUT_WR), "shutdown");
-    run.operation([&] { take(p.out, 1); });
-    same("what was sent", std::string("last"), take(p.out));
-    same("then the end", std::string(), take(p.out));
-    put(p.out, "back");
-    same("the other direction", std::string("back"), take(p.in));
-}
-
-CR_PROGRAM(unix_passed_descriptor, Needs::nothing, "a descriptor under way in a unix socket arrives and works") {
-    const Pair p = unix_pair(SOCK_STREAM), inner = pipe_with();
-    put(inner.out, "passed");
-    char byte = 'd';
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    iovec vector{&byte, 1};
-    msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    *reinterpret_cast<int*>(CMSG_DATA(header)) = inner.in;
-    must(sendmsg(p.in, &message, 0), "sendmsg");
-    close(inner.in);
-    run.operation([&] { take(p.out, 1); });
-    put(p.in, "x");  // so that a lost message is found, not waited for
-    must(recvmsg(p.out, &message, 0), "recvmsg");
-    header = CMSG_FIRSTHDR(&message);
-    holds("a descriptor came", header != nullptr && header->cmsg_type == SCM_RIGHTS);
-    same("what is in it", std::string("passed"), take(*reinterpret_cast<int*>(CMSG_DATA(header))));
-}
-
-CR_PROGRAM(unix_listening, Needs::directory, "a listening unix socket is still reached by its name") {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    must(chdir(run.directory.c_str()), "chdir");
-    address.sun_path[0] = 's';
-    const int fd = static_cast<int>(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"));
-    const auto* to = reinterpret_cast<const sockaddr*>(&address);
-    must(bind(fd, to, sizeof(address)), "bind");
-    must(listen(fd, 3), "listen");
-    run.operation([&] { must(shutdown(fd, SHUT_RDWR), "shutdown"); });
-    const int client = static_cast<int>(must(socket(AF_UNIX, SOCK_STREAM, 0), "socket"));
-    must(connect(client, to, sizeof(address)), "connect");
-    put(client, "hello");
-    same("what arrives", std::string("hello"), take(static_cast<int>(must(accept(fd, nullptr, nullptr), "accept"))));
-}
-
-CR_PROGRAM(udp_bound, Needs::nothing, "a bound udp socket keeps its port and its options") {
-    sockaddr_in address = loopback();
-    socklen_t length = sizeof(address);
-    const int fd = static_cast<int>(must(socket(AF_INET, SOCK_DGRAM, 0), "socket"));
-    must(bind(fd, reinterpret_cast<sockaddr*>(&address), length), "bind");
-    must(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length), "getsockname");
-    int on = 1, found = 0;
-    must(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on)), "setsockopt");
-    run.operation([&] { must(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &found, sizeof(found)), "setsockopt"); });
-    sockaddr_in now{};
-    must(getsockname(fd, reinterpret_cast<sockaddr*>(&now), &length), "getsockname");
-    same("port", address.sin_port, now.sin_port);
-    socklen_t size = sizeof(found);
-    must(getsockopt(fd, SOL_SOCKET, SO_BROADCAST, &found, &size), "getsockopt");
-    same("SO_BROADCAST", 1, found);
-}
-
-CR_PROGRAM(tcp_listening, Needs::nothing, "a listening tcp socket keeps its port and can be connected to") {
-    sockaddr_in address = loopback();
-    socklen_t length = sizeof(address);
-    const int fd = static_cast<int>(must(socket(AF_INET, SOCK_STREAM, 0), "socket"));
-    must(bind(fd, reinterpret_cast<sockaddr*>(&address), length), "bind");
-    must(listen(fd, 5), "listen");
-    must(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length), "getsockname");
-    run.operation([&] { must(shutdown(fd, SHUT_RDWR), "shutdown"); });
-    const int client = static_cast<int>(must(socket(AF_INET, SOCK_STREAM, 0), "socket"));
-    must(connect(client, reinterpret_cast<sockaddr*>(&address), length), "connect");
-    put(client, "hello");
-    same("what arrives", std::string("hello"), take(static_cast<int>(must(accept(fd, nullptr, nullptr), "accept"))));
 }
 
 }  // namespace krg::cr

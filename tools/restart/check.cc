@@ -104,10 +104,9 @@ private:
             return;
         case KRG_GHOST_FILE_TTY: return terminal(file);
         case KRG_GHOST_FILE_INET:
-            if (file.number(KRG_GHOST_FILE_INET_TYPE) == 1 && file.number(KRG_GHOST_FILE_INET_STATE) == 2)
-                add(Kind::cannot, name_of(file) + ": an established TCP connection: not supported");
-            if (!plan_.of(file.object, KRG_GHOST_INET_DATA).empty())
-                add(Kind::cannot, name_of(file) + ": has data that were not yet read: not supported");
+            if (file.number(KRG_GHOST_FILE_INET_TYPE) == 1 && file.number(KRG_GHOST_FILE_INET_STATE) == 2 &&
+                !inet_partner(plan_, file))
+                add(Kind::cannot, name_of(file) + ": an established TCP connection with an end outside: not supported");
             return;
         case KRG_GHOST_FILE_UNIX:
             if (has(file, KRG_GHOST_FILE_UNIX_OPTIONS, 1) && !plan_.of(file.object, KRG_GHOST_UNIX_MESSAGE).empty())

@@ -160,6 +160,7 @@ void Files::make() {
         default: break;
         }
     }
+    make_connections(*this);
     under_way();
     // What happens to files until now is none of the watchers' business.
     for (const Record* file : plan_.all(KRG_GHOST_FILE_INOTIFY))
@@ -193,9 +194,10 @@ void make_regular(Files& files, std::map<u64, int>& contents, const Record& file
                 fail_file(file, "cannot set its owner");
             found = contents.emplace(memory.object, files.park(fd, name_of(file))).first;
         }
-        fd = files.again(file, found->second, static_cast<u64>(open_flags(file)));
+        // O_TMPFILE leaves O_DIRECTORY behind, which was about the folder.
+        fd = files.again(file, found->second, static_cast<u64>(open_flags(file) & ~O_DIRECTORY));
     } else {
-        fd = open(path.c_str(), open_flags(file) | O_CLOEXEC | O_NOCTTY);
+        fd = open(path.c_str(), (open_flags(file) & ~O_DIRECTORY) | O_CLOEXEC | O_NOCTTY);
         if (fd < 0) fail_file(file, "cannot open it");
     }
     seek(file, fd, file.number(KRG_GHOST_FILE_REGULAR_OFFSET));

@@ -70,7 +70,13 @@ void make_inotify(Files& files, const Record& file);
 void make_pipes(Files& files);
 /** Called when all other files are there, the function puts back what is under way between the sockets. */
 [[nodiscard]] std::function<void()> make_unix_sockets(Files& files);
+/** Options that sockets of all families have. */
+void set_socket_options(const Plan& plan, const Record& file, int fd);
 void make_inet(Files& files, const Record& file);
+/** The other end of a TCP connection, or null: it is not in the image, or @file is none. */
+[[nodiscard]] const Record* inet_partner(const Plan& plan, const Record& file);
+/** TCP connections, when all else is there that listens, and datagrams that were under way. */
+void make_connections(Files& files);
 void make_terminals(Files& files, bool replace);
 
 }  // namespace krg::restart

@@ -21,6 +21,7 @@ namespace krg::restart {
 namespace {
 
 constexpr u64 listening = 1, connected = 2, not_accepted = 3;
+constexpr u64 name_removed = 1;
 
 struct Address {
     sockaddr_un at{};
@@ -31,6 +32,32 @@ struct Address {
         length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
     }
     [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&at); }
+};
+
+/** A name that is relative is so to the folder that its socket is in: stays there as long as this lives. */
+class Folder {
+public:
+    explicit Folder(const Record& file) {
+        const std::string name = file.text(KRG_GHOST_FILE_UNIX_NAME), end = "/" + name.substr(0, name.find('\0'));
+        if (name.empty() || name[0] == 0 || name[0] == '/') return;
+        const std::string path = file.text(KRG_GHOST_FILE_UNIX_PATH);
+        if (path.size() < end.size() || path.compare(path.size() - end.size(), end.size(), end) != 0)
+            throw Error(Exit::unsafe,
+                        fmt::format("{}: which folder its name is in is not known: not supported", name_of(file)));
+        before_ = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        const std::string folder = path.substr(0, std::max<size_t>(path.size() - end.size(), 1));
+        if (before_ < 0 || chdir(folder.c_str()) != 0) fail_file(file, "cannot go to " + folder);
+    }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    ~Folder() {
+        if (before_ < 0) return;
+        (void)!fchdir(before_);
+        close(before_);
+    }
+
+private:
+    int before_ = -1;
 };
 
 int new_socket(const Record& file) {
@@ -56,6 +83,7 @@ void clear_name(const Record& file, const std::string& path) {
 void bind_to(const Record& file, int fd) {
     const std::string name = file.text(KRG_GHOST_FILE_UNIX_NAME);
     if (name.empty()) return;
+    const Folder folder(file);
     const bool in_folder = name[0] != 0;
     const std::string path = name.substr(0, name.find('\0'));
     struct stat st {};
@@ -65,7 +93,7 @@ void bind_to(const Record& file, int fd) {
     if (bind(fd, address.get(), address.length) != 0) fail_file(file, "cannot bind it to its name");
     if (there && (chmod(path.c_str(), st.st_mode & 07777) != 0 || lchown(path.c_str(), st.st_uid, st.st_gid) != 0))
         fail_file(file, "cannot give " + path + " its rights");
-    if (in_folder && !there) unlink(path.c_str());
+    if (has(file, KRG_GHOST_FILE_UNIX_STATE_FLAGS, name_removed)) unlink(path.c_str());
 }
 
 void set_option(const Record& file, int fd, int name, int value) {
@@ -137,6 +165,7 @@ private:
 
     void keep(const Record& file, int fd) {
         set_options(file, fd);
+        set_socket_options(plan_, file, fd);
         files_.made(file, fd);
         fds_[file.object] = files_.at(file.object);
     }
@@ -150,14 +179,17 @@ private:
         keep(file, fd);
     }
 
-    void join(const Record& file, int fd, const std::string& name) {
+    void join(const Record& file, int fd, const Record& to) {
+        const std::string name = to.text(KRG_GHOST_FILE_UNIX_NAME);
+        const Folder folder(to);
         const Address address(name[0] ? name.substr(0, name.find('\0')) : name);
         if (connect(fd, address.get(), address.length) != 0) fail_file(file, "cannot connect it");
     }
 
     const Record* listener_named(const std::string& name) const {
         for (const Record* file : plan_.all(KRG_GHOST_FILE_UNIX))
-            if (file->number(KRG_GHOST_FILE_UNIX_STATE) == listening && file->text(KRG_GHOST_FILE_UNIX_NAME) == name)
+            if (file->number(KRG_GHOST_FILE_UNIX_STATE) == listening && !name.empty() &&
+                file->text(KRG_GHOST_FILE_UNIX_NAME) == name)
                 return file;
         return nullptr;
     }
@@ -169,14 +201,33 @@ private:
             return one_way(file, *other);
         if (other && (!file.text(KRG_GHOST_FILE_UNIX_NAME).empty() || !other->text(KRG_GHOST_FILE_UNIX_NAME).empty()))
             return by_name(file, *other);
+        if (!other && file.number(KRG_GHOST_FILE_UNIX_TYPE) != SOCK_DGRAM &&
+            listener_named(file.text(KRG_GHOST_FILE_UNIX_NAME)))
+            return left_alone(file);
+        const auto [mine, its] = pair_of(file);
+        bind_to(file, mine);
+        keep(file, mine);
+        if (other && !fds_.contains(other->object))
+            keep(*other, its);
+        else
+            closed_[file.object] = files_.park(its, name_of(file));  // its peer is closed; what that one sent is not
+    }
+
+    static std::pair<int, int> pair_of(const Record& file) {
         int fds[2];
         if (socketpair(AF_UNIX, static_cast<int>(file.number(KRG_GHOST_FILE_UNIX_TYPE)) | SOCK_CLOEXEC, 0, fds) != 0)
             fail_file(file, "socketpair");
-        keep(file, fds[0]);
-        if (other && !fds_.contains(other->object))
-            keep(*other, fds[1]);
-        else
-            closed_[file.object] = files_.park(fds[1], name_of(file));  // its peer is closed; what that one sent is not
+        return {fds[0], fds[1]};
+    }
+
+    /** It was accepted, has the name of who listens, and its peer is closed. */
+    void left_alone(const Record& file) {
+        const int client = new_socket(file), at = files_.at(listener_named(file.text(KRG_GHOST_FILE_UNIX_NAME))->object);
+        join(file, client, *listener_named(file.text(KRG_GHOST_FILE_UNIX_NAME)));
+        const int end = accept4(at, nullptr, nullptr, SOCK_CLOEXEC);
+        if (end < 0) fail_file(file, "cannot accept it");
+        keep(file, end);
+        closed_[file.object] = files_.park(client, name_of(file));
     }
 
     void wait_for_accept(const Record& end) {
@@ -185,7 +236,7 @@ private:
             if (peer_of(*file) == end.object) client = file;
         const int fd = new_socket(end);
         if (client) bind_to(*client, fd);
-        join(end, fd, plan_.object(end.number(KRG_GHOST_FILE_UNIX_LISTENER)).text(KRG_GHOST_FILE_UNIX_NAME));
+        join(end, fd, plan_.object(end.number(KRG_GHOST_FILE_UNIX_LISTENER)));
         if (client)
             keep(*client, fd);
         else
@@ -196,21 +247,16 @@ private:
         const int fd = new_socket(file);
         bind_to(file, fd);
         if (!fds_.contains(other.object)) together(other);
-        join(file, fd, other.text(KRG_GHOST_FILE_UNIX_NAME));
+        join(file, fd, other);
         keep(file, fd);
     }
 
     /** An accepted socket has its listener's name; the listener may be closed since. */
     void by_name(const Record& one, const Record& two) {
-        const bool dgram = one.number(KRG_GHOST_FILE_UNIX_TYPE) == SOCK_DGRAM;
-        if (dgram) {
-            const int first = new_socket(one), second = new_socket(two);
+        if (one.number(KRG_GHOST_FILE_UNIX_TYPE) == SOCK_DGRAM) {
+            const auto [first, second] = pair_of(one);
             bind_to(one, first);
             bind_to(two, second);
-            if (two.text(KRG_GHOST_FILE_UNIX_NAME).empty() || one.text(KRG_GHOST_FILE_UNIX_NAME).empty())
-                throw Error(Exit::unsafe, name_of(one) + ": one of two connected datagram sockets has no name: not supported");
-            join(one, first, two.text(KRG_GHOST_FILE_UNIX_NAME));
-            join(two, second, one.text(KRG_GHOST_FILE_UNIX_NAME));
             keep(one, first);
             return keep(two, second);
         }
@@ -229,7 +275,7 @@ private:
         }
         const int fd = new_socket(client);
         bind_to(client, fd);
-        join(client, fd, name);
+        join(client, fd, accepted);
         const int end = accept4(at, nullptr, nullptr, SOCK_CLOEXEC);
         if (end < 0) fail_file(accepted, "cannot accept it");
         if (own) close(at);
@@ -256,6 +302,7 @@ private:
         iovec part{const_cast<char*>(message.bytes.data()), message.bytes.size()};
         header.msg_iov = &part;
         header.msg_iovlen = 1;
+        const Folder folder(receiver);
         Address to(receiver.text(KRG_GHOST_FILE_UNIX_NAME));
         if (receiver.number(KRG_GHOST_FILE_UNIX_TYPE) == SOCK_DGRAM && !receiver.text(KRG_GHOST_FILE_UNIX_NAME).empty() &&
             !closed_.contains(receiver.object)) {

@@ -19,7 +19,7 @@ namespace krg::restart {
 
 namespace {
 
-constexpr u64 posix_lock = 1, flock_lock = 2, ofd_lock = 3, exclusive_lock = 2;
+constexpr u64 posix_lock = 1, flock_lock = 2, ofd_lock = 3, lease = 4, exclusive_lock = 2;
 
 void set_owner(const Record& file, int fd) {
     const auto owner = static_cast<pid_t>(file.number(KRG_GHOST_FILE_REGULAR_OWNER));
@@ -49,24 +49,28 @@ void add_watches(const Files& files, const Record& epoll) {
     }
 }
 
-void lock(const Record& record, const Record& file, int fd) {
+bool try_lock(const Record& record, int fd) {
     const bool exclusive = record.number(KRG_GHOST_LOCK_MODE) == exclusive_lock;
     const u64 kind = record.number(KRG_GHOST_LOCK_KIND), end = record.number(KRG_GHOST_LOCK_END);
     const auto start = static_cast<off_t>(record.number(KRG_GHOST_LOCK_START));
-    bool done = false;
-    if (kind == flock_lock) {
-        done = flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0;
-    } else if (kind == posix_lock || kind == ofd_lock) {
-        struct flock range {};
-        range.l_type = exclusive ? F_WRLCK : F_RDLCK;
-        range.l_whence = SEEK_SET;
-        range.l_start = start;
-        range.l_len = end == static_cast<u64>(KRG_S64_MAX) ? 0 : static_cast<off_t>(end) - start + 1;
-        done = fcntl(fd, kind == ofd_lock ? F_OFD_SETLK : F_SETLK, &range) == 0;
-    } else {
-        done = fcntl(fd, F_SETLEASE, exclusive ? F_WRLCK : F_RDLCK) == 0;
+    if (kind == flock_lock) return flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0;
+    if (kind == lease) return fcntl(fd, F_SETLEASE, exclusive ? F_WRLCK : F_RDLCK) == 0;
+    struct flock range {};
+    range.l_type = exclusive ? F_WRLCK : F_RDLCK;
+    range.l_whence = SEEK_SET;
+    range.l_start = start;
+    range.l_len = end == static_cast<u64>(KRG_S64_MAX) ? 0 : static_cast<off_t>(end) - start + 1;
+    return fcntl(fd, kind == ofd_lock ? F_OFD_SETLK : F_SETLK, &range) == 0;
+}
+
+/** A file server may learn late that who had it has ended. */
+void lock(const Record& record, const Record& file, int fd) {
+    constexpr int tries = 200;
+    constexpr useconds_t pause_us = 10'000;
+    for (int i = 0; !try_lock(record, fd); i++) {
+        if ((errno != EAGAIN && errno != EACCES) || i == tries) fail_file(file, "cannot lock it again");
+        usleep(pause_us);
     }
-    if (!done) fail_file(file, "cannot lock it again");
 }
 
 void take_locks(const Files& files, const Task& task, const std::map<u64, int>& numbers) {

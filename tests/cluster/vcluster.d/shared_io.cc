@@ -149,6 +149,7 @@ int SharedSession::release(Request& request) {
         LockRequest unlock{file->file, true, client_, in.lock_owner};
         files_.locks.request(unlock, false, 0, [](int) {});
     }
+    files_.locks.close_handle(client_, file->file, in.fh);
     open_files_.erase(in.fh);
     reply(request.header.unique, 0);
     return 0;
@@ -232,6 +233,7 @@ LockRequest SharedSession::lock_of(const fuse_lk_in& in, const Request& request,
     wanted.type = in.lk.type == F_RDLCK ? LockType::read : in.lk.type == F_WRLCK ? LockType::write : LockType::none;
     wanted.first = in.lk.start;
     wanted.last = in.lk.end;
+    wanted.handle = in.fh;
     return wanted;
 }
 

@@ -104,6 +104,19 @@ void LockTable::interrupt(uint64_t client, uint64_t unique) {
     deliver(answers);
 }
 
+void LockTable::close_handle(uint64_t client, FileId file, uint64_t handle) {
+    Answers answers;
+    {
+        std::lock_guard hold(mutex_);
+        const auto found = locks_.find({file, false});
+        if (found == locks_.end()) return;
+        std::erase_if(found->second, [&](const LockRequest& lock) { return lock.client == client && lock.handle == handle; });
+        if (found->second.empty()) locks_.erase(found);
+        grant_waiters(answers);
+    }
+    deliver(answers);
+}
+
 void LockTable::close_client(uint64_t client) {
     Answers answers;
     {

@@ -32,6 +32,7 @@ struct LockRequest {
     uint32_t process = 0;  ///< for people, and for F_GETLK
     LockType type = LockType::none;
     uint64_t first = 0, last = UINT64_MAX;  ///< both included
+    uint64_t handle = 0;                    ///< of the open file it was taken through
 };
 
 class LockTable {
@@ -47,6 +48,10 @@ public:
 
     /// Ends a waiting request with EINTR; nothing when it does not wait (any more).
     void interrupt(uint64_t client, uint64_t unique);
+
+    /// Releases the fcntl locks that were taken through an open file that is closed: nobody says that those of the open file
+    /// itself (OFD) have ended, and those of a process ended before.
+    void close_handle(uint64_t client, FileId file, uint64_t handle);
 
     /// Forgets all a client has and waits for.
     void close_client(uint64_t client);
