@@ -14,6 +14,7 @@
 #include <linux/xarray.h>
 #include "proc/core/ghost.h"
 
+struct krg_follow_out;
 struct krg_frozen;
 struct krg_process;
 struct krg_text;
@@ -24,10 +25,12 @@ struct sock;
  * struct krg_sink - where an image goes
  * @write: takes all of it, in order, or returns a negative errno; may sleep
  * @bytes: taken so far; whoever calls @write counts
+ * @follow: of a migration after which private memory may follow; or NULL: all of it is in the image
  */
 struct krg_sink {
 	int (*write)(struct krg_sink *sink, const struct krg_ghost_piece *piece, u32 count);
 	u64 bytes;
+	struct krg_follow_out *follow;
 };
 
 /* A sink that writes an open file, from its position on, with the rights of the caller. */

@@ -20,11 +20,13 @@
 #include <kerrighed/compat.h>
 
 #include "capture.h"
+#include "follow.h"
 #include "pages.h"
 #include "park.h"
 #include "vma.h"
 
 #define RUN_PAGES	(KRG_GHOST_DATA_MAX / PAGE_SIZE)
+#define AHEAD_PAGES	4	/* of a mapping that follows: those with which it begins come in the image */
 
 #define KRG_VM_PKEY	(VM_PKEY_BIT0 | VM_PKEY_BIT1 | VM_PKEY_BIT2 | VM_PKEY_BIT3)
 
@@ -293,6 +295,40 @@ static void capture_private(struct krg_capture *c, struct mm_struct *mm, const s
 	}
 }
 
+/* Where there are pages, for a target that asks for them. The first ones come in the image: the mapping has some then. */
+static void capture_following(struct krg_capture *c, struct mm_struct *mm, const struct krg_mapping *v, u64 owner, u64 space)
+{
+	struct krg_mapping ahead = *v;
+	unsigned long at = v->start;
+	unsigned int n;
+	u64 pages = 0;
+	int err;
+
+	mmap_read_lock(mm);
+	krg_pages_find(mm, &at, v->end);
+	mmap_read_unlock(mm);
+	ahead.end = min(at + AHEAD_PAGES * PAGE_SIZE, v->end);
+	capture_private(c, mm, &ahead, owner);
+	for (at = ahead.end; at < v->end && !c->error; at += n * PAGE_SIZE) {
+		mmap_read_lock(mm);
+		n = krg_pages_find(mm, &at, v->end);
+		mmap_read_unlock(mm);
+		if (!n)
+			break;
+		krg_capture_begin(c, KRG_GHOST_PAGES);
+		krg_capture_put(c, KRG_GHOST_PAGES_OWNER, owner);
+		krg_capture_put(c, KRG_GHOST_PAGES_AT, at);
+		krg_capture_put(c, KRG_GHOST_PAGES_COUNT, n);
+		krg_capture_put(c, KRG_GHOST_PAGES_SOURCE, KRG_GHOST_SOURCE_FOLLOWS);
+		krg_capture_end(c);
+		pages += n;
+		cond_resched();
+	}
+	err = pages ? krg_follow_out_add(c->sink->follow, mm, space, pages) : 0;
+	if (err)
+		krg_capture_fail(c, err, "memory: what follows cannot be kept (%d)", err);
+}
+
 static bool has_private_pages(const struct krg_mapping *v)
 {
 	switch (v->kind) {
@@ -320,6 +356,11 @@ u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process)
 	id = krg_capture_id(c, mm);
 	if (id)
 		goto put;
+	err = krg_follow_in_settle(mm);
+	if (err) {
+		krg_capture_fail(c, err, "memory: what follows from another node does not come (%d)", err);
+		goto put;
+	}
 	err = krg_mappings_get(&list, mm);
 	if (err) {
 		krg_capture_fail(c, err, "memory: the list of mappings cannot be read (%d)", err);
@@ -330,7 +371,11 @@ u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process)
 	krg_capture_set_id(c, mm, id);
 	for (i = 0; i < list.count && !c->error; i++) {
 		vma = capture_mapping(c, &list.at[i], id);
-		if (has_private_pages(&list.at[i]))
+		if (!has_private_pages(&list.at[i]))
+			continue;
+		if (c->sink->follow && krg_follow_out_may(&list.at[i], mm))
+			capture_following(c, mm, &list.at[i], vma, id);
+		else
 			capture_private(c, mm, &list.at[i], vma);
 	}
 	krg_mappings_put(&list);

@@ -10,6 +10,7 @@
 #include <kerrighed/membership.h>
 #include <kerrighed/rpc.h>
 
+#include "follow.h"
 #include "inet.h"
 #include "move_out.h"
 #include "park.h"
@@ -127,6 +128,8 @@ static int depart_do(struct krg_move_out *m, enum krg_source_do todo, struct krg
 		depart_let_go(m);
 		return 0;
 	case KRG_SOURCE_LEAVE:
+		if (m->sink.follow)
+			krg_follow_out_moved(m->sink.follow);
 		krg_inet_quiet(m->set);
 		krg_shadows_start(m->shadows, m->set);
 		depart_let_go(m);

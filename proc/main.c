@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "control.h"
+#include "follow.h"
 #include "forward.h"
 #include "main.h"
 #include "member.h"
@@ -116,6 +117,8 @@ static const struct krg_proc_part {
 	{ krg_guest_init, krg_guest_exit },
 	{ krg_stop_init, krg_stop_exit },
 	{ krg_forward_init, krg_forward_exit },
+	{ krg_follow_out_init, krg_follow_out_exit },
+	{ krg_follow_in_init, krg_follow_in_exit },
 	{ krg_move_in_init, krg_move_in_exit },
 	{ krg_member_init, krg_member_exit },
 	{ krg_control_init, krg_control_exit },

@@ -8,6 +8,7 @@
 #include <kerrighed/membership.h>
 
 #include "directory.h"
+#include "follow.h"
 #include "forward.h"
 #include "member.h"
 #include "move.h"
@@ -24,6 +25,8 @@ static void member_is(const struct krg_view *view)
 {
 	krg_pids_member(view ? view->self : 0);
 	krg_move_in_view(view);
+	krg_follow_in_view(view);
+	krg_follow_out_view(view);
 	krg_guest_view(view);
 	krg_shadow_view(view);
 	krg_forward_view(view);
@@ -38,11 +41,16 @@ static void member_commit(struct krg_subscriber *s, const struct krg_view *view)
 static bool member_empty(struct krg_subscriber *s)
 {
 	unsigned int shadows = krg_shadows_count(), guests = krg_guests(), grants = krg_forward_grants();
+	unsigned int follows = krg_follow_ins() + krg_follow_outs();
 
-	if (!shadows && !guests && !grants)
+	if (!shadows && !guests && !grants && !follows)
 		return true;
-	if (!shadows && !guests) {
+	if (!shadows && !guests && grants) {
 		krg_subscriber_holding(s, "%u files of this node are used elsewhere", grants);
+		return false;
+	}
+	if (!shadows && !guests) {
+		krg_subscriber_holding(s, "memory of %u processes that moved has not followed yet", follows);
 		return false;
 	}
 	krg_subscriber_holding(s, "%u processes of other nodes run here, %u of this node elsewhere", guests, shadows);

@@ -60,6 +60,7 @@ struct krg_move_data {
 	__le64 offset;		/* in the image */
 };
 
+struct krg_follow_origin;
 struct krg_move_in;
 struct krg_proc_file;
 struct krg_restore;
@@ -84,6 +85,8 @@ long krg_move_in_failed_ioctl(struct krg_proc_file *file, void __user *at);
 int krg_move_in_ready(struct krg_proc_file *file);
 /** The processes of @file's session run, or with @err they were killed when they could have. Nothing for other sessions. */
 void krg_move_in_gone(struct krg_proc_file *file, int err);
+/** Where the process of @file's session comes from; unchanged if that is no migration. */
+void krg_move_in_origin(struct krg_proc_file *file, struct krg_follow_origin *to);
 /** The helper's last descriptor is closed. */
 void krg_move_in_release(struct krg_proc_file *file);
 /** The helper's session @s for @file's image. True: a worker of home.c is its restorer. */

@@ -30,6 +30,7 @@
 #include <kerrighed/pid.h>
 #include <kerrighed/rpc.h>
 
+#include "follow.h"
 #include "home.h"
 #include "main.h"
 #include "move_in.h"
@@ -552,6 +553,14 @@ void krg_move_in_gone(struct krg_proc_file *file, int err)
 		krg_arrive_lost(m);
 	else
 		move_set(m, KRG_MOVE_RUNS);
+}
+
+void krg_move_in_origin(struct krg_proc_file *file, struct krg_follow_origin *to)
+{
+	struct krg_move_in *m = READ_ONCE(file->move);
+
+	if (m)
+		*to = (struct krg_follow_origin){ .node = m->from, .incarnation = m->incarnation, .move = m->id };
 }
 
 void krg_move_in_release(struct krg_proc_file *file)

@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -18,6 +19,7 @@
 
 #include "check.h"
 #include "directory.h"
+#include "follow.h"
 #include "forward.h"
 #include "move_out.h"
 #include "park.h"
@@ -235,6 +237,11 @@ static int move_judge(struct krg_move_out *m)
 		krg_text_add(m->text, "process: %u processes; at most %u move at a time", m->count, KRG_MOVE_MEMBERS);
 		return -EOPNOTSUPP;
 	}
+	/* A child is built with its parent's pages: those that follow could not be told from them. */
+	if (!err && m->post && m->count > 1) {
+		krg_text_add(m->text, "process: %u processes; with --mode post one moves alone only, so far", m->count);
+		return -EOPNOTSUPP;
+	}
 	krg_for_each_process(m->set, process)
 		err = err ?: judge_process(m, task_pid_nr(process->leader));
 	return err;
@@ -310,6 +317,26 @@ static int judge_set(struct krg_frozen *set, bool frozen, struct krg_text *text)
 	return err ?: family ?: sysv;
 }
 
+/* Pages of them may be elsewhere still: better before they are frozen than while they are. */
+static int settle_memory(struct krg_frozen *set, struct krg_text *text)
+{
+	struct krg_process *process;
+	struct mm_struct *mm;
+	int err = 0;
+
+	krg_for_each_process(set, process) {
+		mm = err ? NULL : get_task_mm(process->leader);
+		if (!mm)
+			continue;
+		err = krg_follow_in_settle(mm);
+		mmput(mm);
+		if (err)
+			krg_text_add(text, "memory: what follows process %d from another node does not come: error %d",
+				     task_pid_nr(process->leader), err);
+	}
+	return err;
+}
+
 /* What can be seen without disturbing it. */
 static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *arg, struct krg_forwarding *forward,
 		       struct krg_text *text)
@@ -323,7 +350,69 @@ static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *ar
 	set->forward = forward;
 	err = arg->node ? move_judge(m) : 0;
 	err = judge_set(set, false, text) ?: err;
+	if (!err && arg->node)
+		err = settle_memory(set, text);
 	krg_unfreeze(set);
+	return err;
+}
+
+/* It runs there; what follows is waited for, unless a signal ends that: it comes nevertheless. */
+static int wait_local(struct krg_move_out *m, struct krg_proc_migrate *arg, ktime_t began)
+{
+	struct krg_follow_stats stats = {};
+	int err;
+
+	if (!m->sink.follow) {
+		arg->local_ns = arg->frozen_ns;
+		return 0;
+	}
+	err = krg_follow_out_wait(m->sink.follow);
+	krg_follow_out_stats(m->sink.follow, &stats);
+	arg->bytes_after = stats.given << PAGE_SHIFT;
+	if (!err)
+		arg->local_ns = ktime_to_ns(ktime_sub(ktime_get(), began));
+	if (err == -EHOSTDOWN)
+		krg_text_add(m->text, "node %u: went down before all memory of the process had followed: it is lost", m->to);
+	return err == -EINTR ? 0 : err;
+}
+
+/* What a move needs before anybody is frozen. */
+static int move_begin(struct krg_move_out *m)
+{
+	if (m->post) {
+		m->sink.follow = krg_follow_out_new(m->id, m->to);
+		if (!m->sink.follow) {
+			krg_text_add(m->text, "node %u: is no other member of the cluster (krgadm node list)", m->to);
+			return -EHOSTUNREACH;
+		}
+	}
+	m->head = kvmalloc(sizeof(*m->head) + KRG_MOVE_PIECE, GFP_KERNEL);
+	return m->head ? 0 : -ENOMEM;
+}
+
+static void move_end(struct krg_move_out *m)
+{
+	kvfree(m->before);
+	kvfree(m->after);
+	kvfree(m->said);
+	kvfree(m->head);
+	krg_follow_out_end(m->sink.follow);
+}
+
+static int freeze_and_move(struct krg_move_out *m, struct krg_proc_migrate *arg, struct krg_forwarding *forward)
+{
+	int err;
+
+	m->set = krg_freeze(arg->pid, arg->flags & KRG_PROC_TREE, 0, m->text);
+	if (IS_ERR(m->set))
+		return PTR_ERR(m->set);
+	m->pid = task_pid_nr(list_first_entry(&m->set->processes, struct krg_process, node)->leader);
+	krg_forwarding_restart(forward);
+	m->set->forward = forward;
+	err = judge_set(m->set, true, m->text);
+	if (!err)
+		return move_frozen(m, arg->timeout_ms);
+	krg_unfreeze(m->set);
 	return err;
 }
 
@@ -331,6 +420,7 @@ static int move_with(struct krg_proc_migrate *arg, struct krg_forwarding *forwar
 {
 	struct krg_move_out m = {
 		.sink.write = move_write, .id = get_random_u64() | 1, .to = arg->node, .text = text,
+		.post = arg->flags & KRG_PROC_POST,
 	};
 	ktime_t began;
 	int err;
@@ -338,29 +428,16 @@ static int move_with(struct krg_proc_migrate *arg, struct krg_forwarding *forwar
 	err = move_survey(&m, arg, forward, text);
 	if (err || !arg->node)
 		return err;
-	m.head = kvmalloc(sizeof(*m.head) + KRG_MOVE_PIECE, GFP_KERNEL);
-	if (!m.head)
-		return -ENOMEM;
+	err = move_begin(&m);
 	began = ktime_get();
-	m.set = krg_freeze(arg->pid, arg->flags & KRG_PROC_TREE, 0, text);
-	err = PTR_ERR_OR_ZERO(m.set);
-	if (!err) {
-		m.pid = task_pid_nr(list_first_entry(&m.set->processes, struct krg_process, node)->leader);
-		krg_forwarding_restart(forward);
-		m.set->forward = forward;
-		err = judge_set(m.set, true, text);
-		if (err)
-			krg_unfreeze(m.set);
-		else
-			err = move_frozen(&m, arg->timeout_ms);
-	}
+	if (!err)
+		err = freeze_and_move(&m, arg, forward);
 	arg->bytes = m.offset;
 	arg->generation = m.generation;
 	arg->frozen_ns = m.let_go ? ktime_to_ns(ktime_sub(m.let_go, began)) : 0;
-	kvfree(m.before);
-	kvfree(m.after);
-	kvfree(m.said);
-	kvfree(m.head);
+	if (!err)
+		err = wait_local(&m, arg, began);
+	move_end(&m);
 	return err;
 }
 
@@ -383,7 +460,7 @@ long krg_move_ioctl(void __user *at)
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~KRG_PROC_TREE || arg.node > U16_MAX)
+	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_POST) || arg.node > U16_MAX)
 		return -EINVAL;
 	err = move_process(&arg, &text);
 	if (krg_text_give(&text, &arg.error) || copy_to_user(at, &arg, sizeof(arg)))

@@ -22,6 +22,7 @@ struct krg_move_out {
 	struct krg_sink sink;
 	u64 id, offset, generation;	/* generation: of the root */
 	u16 to, self;
+	bool post;			/* most of the memory follows */
 	pid_t pid;			/* of the root */
 	u32 filled;
 	struct krg_text *text;

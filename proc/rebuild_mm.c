@@ -424,6 +424,9 @@ int krg_rebuild_mm(struct krg_restore *s, struct krg_r_mm *m)
 		err = set_exe(s, m);
 	if (!err)
 		err = set_fields(s, m);
+	/* Last: from now on pages of it come from elsewhere when they are touched. */
+	if (!err)
+		err = krg_follow_in_attach(s, m);
 	/* All others have said what it is. */
 	if (err)
 		krg_restore_fail(s, err, "process %u: its memory could not be made: error %d", m->builder->pid, err);

@@ -140,10 +140,10 @@ static int fill_run(struct krg_restore *s, const struct krg_r_run *run, u8 *buff
 	return 0;
 }
 
-/* Where nothing was written there are zeros: in memory of no file they need no pages. */
+/* Where nothing was written there are zeros: in memory of no file they need no pages. What follows has none yet. */
 static bool is_hole(const struct krg_r_run *run, bool of_file)
 {
-	return run->source == KRG_GHOST_SOURCE_ZERO && !of_file;
+	return run->source == KRG_GHOST_SOURCE_FOLLOWS || (run->source == KRG_GHOST_SOURCE_ZERO && !of_file);
 }
 
 static int fill_runs(struct krg_restore *s, const struct krg_r_runs *runs, bool of_file, put_fn put, void *to)

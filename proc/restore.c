@@ -197,6 +197,7 @@ static long op_begin(struct krg_proc_file *file, struct krg_proc_restore_begin _
 	s = session_new();
 	if (!s)
 		return -ENOMEM;
+	krg_move_in_origin(file, &s->origin);
 	err = begin_open(s, arg.fd, &error);
 	if (!err) {
 		arg.number = s->number;
@@ -370,6 +371,8 @@ int krg_restore_go(struct krg_restore *s)
 		wake_up_all(&s->wait);
 	}
 	mutex_unlock(&s->lock);
+	if (!err)
+		krg_follow_in_go(&s->origin);
 	return err;
 }
 

@@ -20,6 +20,7 @@
 #include <linux/xarray.h>
 #include <asm/user.h>
 
+#include "follow.h"
 #include "forward.h"
 #include "main.h"
 #include "text.h"
@@ -188,6 +189,7 @@ struct krg_restore {
 	struct file *image;
 	const struct cred *cred;	/* who called BEGIN, if filters need rights */
 	u64 number;
+	struct krg_follow_origin origin;	/* of a process that comes from another node */
 	u64 objects;		/* in the image */
 	struct xarray table;	/* id -> struct krg_r_object */
 	struct list_head all;

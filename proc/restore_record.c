@@ -459,6 +459,9 @@ static int take_pages(const struct recording *c, struct krg_r_run **run)
 		return refuse(c, -EOPNOTSUPP, "image: compressed pages, which cannot be restored yet");
 	if (vma && (vma->kind == KRG_VMA_SHARED || (vma->kind >= KRG_VMA_VDSO && vma->kind <= KRG_VMA_VSYSCALL)))
 		return refuse(c, -EINVAL, "image: pages of the mapping at %#llx, which has none of its own", vma->start);
+	if (made.source == KRG_GHOST_SOURCE_FOLLOWS &&
+	    (!c->s->origin.node || (vma->kind != KRG_VMA_PRIVATE && vma->kind != KRG_VMA_HEAP) || vma->file || vma->memory))
+		return refuse(c, -EINVAL, "image: pages at %#llx that follow from another node", made.at);
 	if (made.source == KRG_GHOST_SOURCE_TWIN) {
 		made.twin = krg_restore_find(c->s, get(c, KRG_GHOST_PAGES_TWIN), KRG_GHOST_VMA);
 		made.from = get(c, KRG_GHOST_PAGES_TWIN_AT);

@@ -29,6 +29,7 @@
 #include <kerrighed/symbol.h>
 
 #include "directory.h"
+#include "follow.h"
 #include "member.h"
 #include "park.h"
 #include "shadow_private.h"
@@ -266,7 +267,9 @@ void krg_shadow_be(struct krg_shadow *shadow)
 	if (shadow->inner)
 		forget_parent();
 	hear_all();
-	vm_munmap(0, TASK_SIZE_MAX);
+	/* What follows from here is unmapped when it has been fetched. */
+	if (!krg_follow_out_keeps(current->mm))
+		vm_munmap(0, TASK_SIZE_MAX);
 	drop_descriptors();
 	forget_user_memory();
 	forget_timers();

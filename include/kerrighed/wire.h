@@ -60,6 +60,8 @@ enum krg_msg_type {
 	KRG_MSG_MOVE = 32,	/* MSG: krg_proc.ko, steps of a migration */
 	KRG_MSG_MOVE_DATA,	/* BULK: pieces of an image */
 	KRG_MSG_SHADOW,		/* MSG: krg_proc.ko, between a moved process and its shadow */
+	KRG_MSG_FOLLOW,		/* MSG: krg_proc.ko, memory that follows a moved process: pages somebody waits for */
+	KRG_MSG_FOLLOW_BULK,	/* BULK: all others */
 	KRG_MSG_FORWARD = 37,	/* MSG: krg_proc.ko, operations on files that stayed behind */
 	KRG_MSG_FORWARD_WAKE,	/* MSG: krg_proc.ko, such a file may be tried again */
 	KRG_MSG_PROC_END = 39,

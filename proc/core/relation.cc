@@ -88,6 +88,8 @@ bool Judge::pages(const Record& record) {
     const u64 source = number(record, KRG_GHOST_PAGES_SOURCE), codec = number(record, KRG_GHOST_PAGES_CODEC);
     if (source != KRG_GHOST_SOURCE_HERE) {
         if (record.data || codec) return wrong(record, KRG_GHOST_PAGES_SOURCE, "data, of pages that are elsewhere");
+        if (source == KRG_GHOST_SOURCE_FOLLOWS && owner.cls != KRG_GHOST_VMA_CLASS)
+            return wrong(record, KRG_GHOST_PAGES_SOURCE, "pages that follow, of no mapping");
         if (source == KRG_GHOST_SOURCE_PARENT && !increment_) return wrong(record, KRG_GHOST_PAGES_SOURCE, "no parent image");
         return pages_twin(record, bytes);
     }

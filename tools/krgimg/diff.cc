@@ -82,7 +82,7 @@ private:
             if (value.field != 1 || !item.owner) fields[value.name] = value_of(item, value);
     }
     void add_pages(const Item& item) {
-        static constexpr const char* sources[] = {"", "zero", "parent", "twin"};
+        static constexpr const char* sources[] = {"", "zero", "parent", "twin", "follows"};
         const u64 source = item.number(KRG_GHOST_PAGES_SOURCE), at = item.number(KRG_GHOST_PAGES_AT);
         if (source == KRG_GHOST_SOURCE_HERE) return;
         std::string what = sources[source];

@@ -26,6 +26,7 @@ struct Arguments {
     int pid = 0;
     unsigned node = 0, timeout_s = 60;
     bool json = false, check = false, tree = false;
+    std::string mode = "stop";
 };
 
 class Device {
@@ -100,7 +101,7 @@ void move(const Arguments& arguments) {
     krg_proc_migrate request{};
     request.pid = arguments.pid;
     request.node = arguments.node;
-    request.flags = arguments.tree ? KRG_PROC_TREE : 0;
+    request.flags = (arguments.tree ? KRG_PROC_TREE : 0) | (arguments.mode == "post" ? KRG_PROC_POST : 0);
     request.timeout_ms = arguments.timeout_s * 1000;
     Device()(KRG_PROC_MIGRATE, request, &krg_proc_migrate::error,
              fmt::format("process {} did not move to node {}", arguments.pid, arguments.node));
@@ -108,9 +109,12 @@ void move(const Arguments& arguments) {
     std::cout << Json{{"output_version", {{"command", "migrate"}, {"major", 1}, {"minor", 0}}},
                       {"pid", arguments.pid},
                       {"node", arguments.node},
+                      {"mode", arguments.mode},
                       {"bytes", request.bytes},
                       {"generation", request.generation},
-                      {"frozen_ms", static_cast<double>(request.frozen_ns) / 1e6}}
+                      {"bytes_after", request.bytes_after},
+                      {"frozen_ms", static_cast<double>(request.frozen_ns) / 1e6},
+                      {"local_ms", static_cast<double>(request.local_ns) / 1e6}}
                      .dump()
               << std::endl;
 }
@@ -125,6 +129,9 @@ int main(int argc, char** argv) {
     app.add_option("NODE", arguments.node, "id of the node it goes to")->check(CLI::Range(1, 126));
     app.add_option("--timeout", arguments.timeout_s, "seconds for the other node to build it")->check(CLI::Range(1, 3600));
     app.add_flag("--tree", arguments.tree, "with all its descendants");
+    app.add_option("--mode", arguments.mode, "stop: all memory travels while it is frozen; post: most of it follows")
+        ->check(CLI::IsMember({"stop", "post"}))
+        ->capture_default_str();
     app.add_flag("--check", arguments.check, "only say what stands in the way");
     app.add_flag("-j,--json", arguments.json, "JSON on standard output");
     app.footer("See migrate(1).");

@@ -32,6 +32,8 @@ struct krg_proc_text {
 #define KRG_PROC_STOP			4	/* stays frozen until KRG_PROC_UNFREEZE or this file is closed */
 #define KRG_PROC_IGNORE_UNSUPPORTED	8	/* what can be left out without harm to the rest is left out */
 
+#define KRG_PROC_POST			16	/* most of its memory follows when it runs already */
+
 /* What would be refused; 0 with length 0: nothing. The process is not disturbed. */
 struct krg_proc_check {
 	__s32 pid;		/* of a process, in the caller's pid namespace */
@@ -137,12 +139,14 @@ struct krg_proc_restore_inherit {
 struct krg_proc_migrate {
 	__s32 pid;
 	__u32 node;		/* where to; 0: only says what would be refused wherever it goes */
-	__u32 flags;		/* KRG_PROC_TREE */
+	__u32 flags;		/* KRG_PROC_TREE; KRG_PROC_POST: one without descendants */
 	__u32 timeout_ms;	/* for the other node to build it; 0: 60000 */
 	struct krg_proc_text error;
 	__u64 bytes;		/* out: sent */
 	__u64 frozen_ns;	/* out: it ran nowhere for so long, at most */
 	__u64 generation;	/* out: that it has there; grows with each move */
+	__u64 bytes_after;	/* out: sent when it ran again (KRG_PROC_POST) */
+	__u64 local_ns;		/* out: from its stop until all of its memory was there; 0: not waited for, by a signal */
 };
 
 /* For the helper that the kernel starts when a process comes from another node. */
