@@ -47,4 +47,9 @@ void scenario_tree_child_killed(Test& test);
 void scenario_tree_zombie(Test& test);
 void scenario_tree_runner_dies(Test& test);
 
+/// migrate_follow.cc
+void scenario_follow(Test& test);
+void scenario_follow_onwards(Test& test);
+void scenario_follow_lost(Test& test);
+
 }  // namespace krg::cluster_test
