@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
     app.add_option("--bulk-rounds", options.bulk_rounds)->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--bulk-messages", options.bulk_messages)->check(CLI::Range(1, 10000))->capture_default_str();
     app.add_option("--crashes", options.crashes)->check(CLI::Range(1, 100))->capture_default_str();
+    app.add_option("--moves", options.moves, "Of each size and mode")->check(CLI::Range(1, 100))->capture_default_str();
     app.add_option("--fault-samples", options.fault_samples, "Samples of each kind of fault")
         ->check(CLI::Range(4, 100000))
         ->capture_default_str();
@@ -54,6 +55,7 @@ int main(int argc, char** argv) {
         result.attempt("messages", [&] { measure_messages(options, wanted, result); });
         result.attempt("detect-and-agree", [&] { measure_detection(options, wanted, result); });
         result.attempt("hadsm", [&] { measure_memory(options, wanted, result); });
+        result.attempt("migration", [&] { measure_migration(options, wanted, result); });
         if (result.rows().empty() && result.failures().empty()) {
             fmt::print(stderr, "krg-bench: nothing is called {}\n", options.only);
             return 8;

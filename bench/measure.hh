@@ -10,6 +10,7 @@ namespace krg::bench {
 struct Options {
     std::string top, kernel = "6.1", only = "*", output;
     int round_trips = 400, bulk_rounds = 12, bulk_messages = 32, crashes = 3;
+    int moves = 3;  ///< of each size and mode
     int fault_samples = 200, file_rounds = 3, file_mib = 64;
 };
 
@@ -19,6 +20,8 @@ void measure_messages(const Options& options, const Wanted& wanted, Result& resu
 void measure_detection(const Options& options, const Wanted& wanted, Result& result);
 /// Shared memory (hadsm.ko) beside our messages, tmpfs and NFS, in clusters of three nodes; with four, Kerrighed's operations.
 void measure_memory(const Options& options, const Wanted& wanted, Result& result);
+/// A program that moves, by the size of its memory, in a cluster of two nodes.
+void measure_migration(const Options& options, const Wanted& wanted, Result& result);
 /// Steps of the membership engine, in userspace.
 void measure_engine(const Options& options, const Wanted& wanted, Result& result);
 
