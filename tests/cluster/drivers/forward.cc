@@ -212,16 +212,59 @@ void scenario_server_dies(Test& test) {
     require_none(test);
 }
 
+/// One pair of sockets has an end in another process, of the other pair both are its own.
+void scenario_unix(Test& test) {
+    const long pid = start(test, "python3",
+                           "import socket\nnear, far = socket.socketpair()\none, two = socket.socketpair()\n"
+                           "if os.fork() == 0:\n"
+                           "    if os.fork() == 0:\n"
+                           "        for other in near, one, two: other.close()\n"
+                           "        for line in far.makefile(): far.sendall(b'got ' + line.encode())\n"
+                           "    os._exit(0)\n"
+                           "os.wait()\nfar.close()\none.sendall(b'its own')\n"
+                           "for i in range(50):\n"
+                           "    os.write(near.fileno(), b'%d\\n' % i)\n"
+                           "    print(os.read(near.fileno(), 100).decode().strip(), flush=True)\n"
+                           "    time.sleep(0.2)\n"
+                           "print(two.recv(100).decode(), flush=True)",
+                           "./program >out; echo ended >>out");
+    require_in(test, 1, here + "/out", "got 5\n", "it talks with its neighbour");
+    move(test, pid, 1, 2);
+    require_in(test, 1, here + "/out", "got 49\nits own\nended\n",
+               "they go on talking, and what it had queued for itself came along");
+    require_none(test);
+}
+
+/// Who was refused goes on, until it is told to end.
+void require_untouched(Test& test, long pid) {
+    const ProcessResult result = test.cluster.shell(1, fmt::format("kill {}", pid));
+    test.report.check(result.done(), "nothing happened to it", result.evidence());
+    require_none(test);
+}
+
+void scenario_locked(Test& test) {
+    for (const char* file : {"/shared/locked", "/tmp/forward/locked"}) {
+        const long pid = start(test, "python3",
+                               fmt::format("import fcntl\nf = open('{}', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
+                                           "print('locked', flush=True)\ntime.sleep(1000)",
+                                           file),
+                               "./program >out");
+        require_in(test, 1, here + "/out", "locked\n", fmt::format("it locks {}", file));
+        const ProcessResult result = test.cluster.shell(1, fmt::format("migrate {} 2", pid));
+        test.report.check(result.status == 7 && result.err.find("lock: process") != std::string::npos, "it is refused by name",
+                          result.evidence());
+        require_untouched(test, pid);
+    }
+}
+
 void scenario_refused(Test& test) {
     const long pid = start(test, "python3",
                            "import mmap\nf = open('data', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\ntime.sleep(1000)",
                            "head -c 10000 /dev/zero >data; ./program");
-    ProcessResult result = test.cluster.shell(1, fmt::format("migrate {} 2", pid));
+    const ProcessResult result = test.cluster.shell(1, fmt::format("migrate {} 2", pid));
     test.report.check(result.status == 7 && result.err.find("a shared mapping, for writing") != std::string::npos,
                       "a shared mapping of a file of one node, for writing, is refused by name", result.evidence());
-    result = test.cluster.shell(1, fmt::format("kill {}", pid));
-    test.report.check(result.done(), "nothing happened to it", result.evidence());
-    require_none(test);
+    require_untouched(test, pid);
 }
 
 void scenario_unload(Test& test) { unload_everywhere(test, {"krg_proc", "hadsm", "kerrighed"}); }
@@ -245,6 +288,8 @@ int main(int argc, char** argv) {
         {"terminal", "a terminal: lines, size, ^C", scenario_terminal},
         {"client-dies", "the node with the process dies", scenario_client_dies},
         {"server-dies", "the node with the files dies", scenario_server_dies},
+        {"unix", "sockets, with an end elsewhere and without", scenario_unix},
+        {"locked", "a file that is locked", scenario_locked},
         {"refused", "what cannot stay behind", scenario_refused},
         {"unload", "the modules go", scenario_unload},
     };

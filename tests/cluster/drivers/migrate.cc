@@ -75,6 +75,8 @@ void scenario_refused(Test& test) {
             "a process with children, when it is only asked about");
     refused(test, fmt::format("$(sed -n 's/^PPid:.//p' /proc/{}/status) 2", moving.pid), 7, "has children",
             "a process with children");
+    refused(test, fmt::format("--tree --mode post $(sed -n 's/^PPid:.//p' /proc/{}/status) 2", moving.pid), 7,
+            "one moves alone only", "a tree whose memory would follow");
     test.report.check(memory_on(test, 1, moving.pid) > 0, "none of it disturbed anybody");
     finish(test, moving, 1);
     require_text(test, 1, moving.folder + "/code", "0", "it ends as ever");
