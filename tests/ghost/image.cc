@@ -151,6 +151,7 @@ void add_file_records(Maker& m, const World& w, u8 fill) {
     m.add(KRG_GHOST_TCP, {{1, w.inet}, {2, 1}, {3, 2}, {10, 1}});
     m.add(KRG_GHOST_INET_DATA, {{1, w.inet}, {2, 1}}, "GET /");
     m.add(KRG_GHOST_LOCK, {{1, w.of[KRG_GHOST_FILE_CLASS]}, {2, 1}, {3, 2}, {4, 0}, {5, 9}, {6, files}, {7, 100}});
+    m.add(KRG_GHOST_SOCKET_OPTION, {{1, w.inet}, {2, 1}, {3, 20}, {4, 5000}});
     for (u64 fd : {0, 1}) m.add(KRG_GHOST_FD, {{1, files}, {2, fd}, {3, end}});
     m.add(KRG_GHOST_FD, {{1, files}, {2, 7}, {3, event}, {4, 1}});
     m.add(KRG_GHOST_SYSV_SHM, {{1, w.of[KRG_GHOST_MEMORY_CLASS]}, {2, 5}, {3, 0x77}, {4, 0600}});
