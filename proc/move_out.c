@@ -342,14 +342,15 @@ static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *ar
 		       struct krg_text *text)
 {
 	struct krg_frozen *set = krg_survey(arg->pid, arg->flags & KRG_PROC_TREE, text);
-	int err;
+	int err, judged;
 
 	if (IS_ERR(set))
 		return PTR_ERR(set);
 	m->set = set;
 	set->forward = forward;
 	err = arg->node ? move_judge(m) : 0;
-	err = judge_set(set, false, text) ?: err;
+	judged = judge_set(set, false, text);
+	err = err ?: judged;	/* who is no target cannot be asked about files either */
 	if (!err && arg->node)
 		err = settle_memory(set, text);
 	krg_unfreeze(set);
