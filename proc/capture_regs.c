@@ -32,7 +32,7 @@
 /* ---- interrupted system calls ---- */
 
 /* The handler that a signal would be given next, or NULL: none is due that has one. Under the sighand's lock. */
-static struct k_sigaction *next_handler(struct task_struct *task)
+static struct k_sigaction *next_handler(struct task_struct *task, struct sighand_struct *sighand)
 {
 	sigset_t due;
 	int sig;
@@ -40,7 +40,7 @@ static struct k_sigaction *next_handler(struct task_struct *task)
 	sigorsets(&due, &task->pending.signal, &task->signal->shared_pending.signal);
 	sigandnsets(&due, &due, &task->blocked);
 	for (sig = 1; sig <= _NSIG; sig++) {
-		struct k_sigaction *action = &task->sighand->action[sig - 1];
+		struct k_sigaction *action = &sighand->action[sig - 1];
 
 		if (sigismember(&due, sig) && action->sa.sa_handler != SIG_DFL && action->sa.sa_handler != SIG_IGN)
 			return action;
@@ -86,13 +86,16 @@ static void resolve_call(struct user_regs_struct *regs, bool handled, bool again
 void krg_interrupted_resolve(struct krg_thread *thread, struct krg_interrupted *to)
 {
 	struct task_struct *task = thread->task;
+	struct sighand_struct *sighand;
 	struct k_sigaction *action;
 	bool handled, again;
 
 	memset(to, 0, sizeof(*to));
 	to->regs = thread->registers.general;
-	spin_lock_irq(&task->sighand->siglock);
-	action = next_handler(task);
+	sighand = krg_sighand_lock(task);
+	if (!sighand)
+		return;		/* killed: the capture fails when it asks whether all are still there */
+	action = next_handler(task, sighand);
 	handled = action;
 	again = action && action->sa.sa_flags & SA_RESTART;
 	to->blocked = task->blocked.sig[0];
@@ -103,7 +106,7 @@ void krg_interrupted_resolve(struct krg_thread *thread, struct krg_interrupted *
 		if (!handled)
 			to->blocked = to->saved;
 	}
-	spin_unlock_irq(&task->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	resolve_call(&to->regs, handled, again, &to->restarts);
 }
 

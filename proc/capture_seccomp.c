@@ -13,6 +13,7 @@
 
 #include "capture.h"
 #include "check_private.h"
+#include "park.h"
 
 #if defined(CONFIG_SECCOMP_FILTER) && defined(SECCOMP_ARCH_NATIVE)
 
@@ -35,24 +36,6 @@ struct found {
 	u32 flags, length;
 };
 
-/* A thread that is killed loses its filters under this lock. NULL: it has ended. */
-static struct sighand_struct *lock_filters(struct task_struct *task)
-{
-	struct sighand_struct *sighand;
-
-	rcu_read_lock();
-	sighand = rcu_dereference(task->sighand);
-	if (sighand) {
-		spin_lock_irq(&sighand->siglock);
-		if (rcu_access_pointer(task->sighand) != sighand) {
-			spin_unlock_irq(&sighand->siglock);
-			sighand = NULL;
-		}
-	}
-	rcu_read_unlock();
-	return sighand;
-}
-
 static struct filter *newest(struct task_struct *task)
 {
 	return (void *)task->seccomp.filter;
@@ -61,7 +44,7 @@ static struct filter *newest(struct task_struct *task)
 /* How many; what makes one of them impossible to save goes to *@refused. */
 static int count_filters(struct task_struct *task, const char **refused)
 {
-	struct sighand_struct *sighand = lock_filters(task);
+	struct sighand_struct *sighand = krg_sighand_lock(task);
 	struct filter *filter;
 	int n = 0;
 
@@ -82,7 +65,7 @@ static int count_filters(struct task_struct *task, const char **refused)
 /* The filter that @after came after, its program into @to. */
 static bool find_filter(struct task_struct *task, int after, struct found *found, void *to, size_t room)
 {
-	struct sighand_struct *sighand = lock_filters(task);
+	struct sighand_struct *sighand = krg_sighand_lock(task);
 	struct sock_fprog_kern *program = NULL;
 	struct filter *filter;
 

@@ -37,23 +37,29 @@ static void capture_action(struct krg_capture *c, u64 owner, int signal, const s
 
 u64 krg_capture_sighand(struct krg_capture *c, struct task_struct *task)
 {
-	struct sighand_struct *sighand = task->sighand;
-	u64 id = krg_capture_id(c, sighand);
+	struct sigaction *actions = kcalloc(_NSIG, sizeof(*actions), GFP_KERNEL);
+	struct sighand_struct *sighand = actions ? krg_sighand_lock(task) : NULL;
+	u64 id = 0;
 	int i;
 
-	if (id)
-		return id;
-	id = krg_capture_begin(c, KRG_GHOST_SIGHAND);
-	krg_capture_end(c);
-	krg_capture_set_id(c, sighand, id);
-	for (i = 0; i < _NSIG; i++) {
-		struct sigaction action;
-
-		spin_lock_irq(&sighand->siglock);
-		action = sighand->action[i].sa;
-		spin_unlock_irq(&sighand->siglock);
-		capture_action(c, id, i + 1, &action);
+	if (!sighand) {
+		krg_capture_fail(c, actions ? -ESRCH : -ENOMEM, "capture: %s",
+				 actions ? "the process was killed" : "no memory");
+		kfree(actions);
+		return 0;
 	}
+	for (i = 0; i < _NSIG; i++)
+		actions[i] = sighand->action[i].sa;
+	spin_unlock_irq(&sighand->siglock);
+	id = krg_capture_id(c, sighand);
+	if (!id) {
+		id = krg_capture_begin(c, KRG_GHOST_SIGHAND);
+		krg_capture_end(c);
+		krg_capture_set_id(c, sighand, id);
+		for (i = 0; i < _NSIG; i++)
+			capture_action(c, id, i + 1, &actions[i]);
+	}
+	kfree(actions);
 	return id;
 }
 
@@ -95,6 +101,18 @@ static u32 pending_list(const struct sigpending *pending, struct krg_pending *to
 	return n;
 }
 
+static u32 pending_of(struct task_struct *task, bool shared, struct krg_pending *list)
+{
+	struct sighand_struct *sighand = krg_sighand_lock(task);
+	u32 n;
+
+	if (!sighand)
+		return 0;
+	n = pending_list(shared ? &task->signal->shared_pending : &task->pending, list, KRG_PENDING_MAX);
+	spin_unlock_irq(&sighand->siglock);
+	return n;
+}
+
 void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 owner, bool shared)
 {
 	struct krg_pending *list = kvmalloc_array(KRG_PENDING_MAX, sizeof(*list), GFP_KERNEL);
@@ -105,9 +123,7 @@ void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 ow
 		krg_capture_fail(c, -ENOMEM, "capture: no memory");
 		return;
 	}
-	spin_lock_irq(&task->sighand->siglock);
-	n = pending_list(shared ? &task->signal->shared_pending : &task->pending, list, KRG_PENDING_MAX);
-	spin_unlock_irq(&task->sighand->siglock);
+	n = pending_of(task, shared, list);
 	for (i = 0; i < n && (shared || thread_group_leader(task)); i++)
 		process->taken[shared][list[i].number - 1]++;
 	if (n == KRG_PENDING_MAX)

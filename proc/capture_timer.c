@@ -15,6 +15,7 @@
 #include <kerrighed/compat.h>
 
 #include "capture.h"
+#include "park.h"
 
 static void capture_itimer(struct krg_capture *c, u64 task, int which, s64 left, u64 interval)
 {
@@ -29,17 +30,19 @@ static void capture_itimer(struct krg_capture *c, u64 task, int which, s64 left,
 
 static void capture_real(struct krg_capture *c, struct task_struct *leader, u64 task)
 {
+	struct sighand_struct *sighand = krg_sighand_lock(leader);
 	struct hrtimer *timer = &leader->signal->real_timer;
 	bool active;
 	s64 left = 0;
 	u64 interval;
 
-	spin_lock_irq(&leader->sighand->siglock);
+	if (!sighand)
+		return;
 	active = hrtimer_active(timer);
 	if (active)
 		left = ktime_to_ns(hrtimer_get_remaining(timer));
 	interval = ktime_to_ns(leader->signal->it_real_incr);
-	spin_unlock_irq(&leader->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	if (active)
 		capture_itimer(c, task, ITIMER_REAL, left, interval);
 }
@@ -49,13 +52,15 @@ static void capture_cpu(struct krg_capture *c, struct task_struct *leader, u64 t
 {
 	struct signal_struct *signal = leader->signal;
 	const struct task_cputime_atomic *sum = &signal->cputimer.cputime_atomic;
+	struct sighand_struct *sighand = krg_sighand_lock(leader);
 	u64 expires, interval, now;
 
-	spin_lock_irq(&leader->sighand->siglock);
+	if (!sighand)
+		return;
 	expires = signal->it[clock].expires;
 	interval = signal->it[clock].incr;
 	now = atomic64_read(&sum->utime) + (clock == CPUCLOCK_PROF ? atomic64_read(&sum->stime) : 0);
-	spin_unlock_irq(&leader->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	if (expires)
 		capture_itimer(c, task, which, expires - now, interval);
 }
@@ -125,17 +130,34 @@ static void put_timer(struct krg_capture *c, const struct timer_copy *timer, u64
 	krg_capture_end(c);
 }
 
+static unsigned int timers_copy(struct timer_copy *list, unsigned int room, struct task_struct *leader)
+{
+	struct sighand_struct *sighand = krg_sighand_lock(leader);
+	struct k_itimer *timer;
+	unsigned int n = 0;
+
+	if (!sighand)
+		return 0;
+	krg_for_each_posix_timer(leader->signal, timer)
+		if (n < room)
+			timer_copy(&list[n++], timer);
+	spin_unlock_irq(&sighand->siglock);
+	return n;
+}
+
 /* Nobody makes or deletes one: the process is held. */
 static void capture_posix(struct krg_capture *c, struct task_struct *leader, u64 task)
 {
+	struct sighand_struct *sighand = krg_sighand_lock(leader);
 	struct timer_copy *list;
 	struct k_itimer *timer;
 	unsigned int n = 0, i = 0;
 
-	spin_lock_irq(&leader->sighand->siglock);
+	if (!sighand)
+		return;
 	krg_for_each_posix_timer(leader->signal, timer)
 		n++;
-	spin_unlock_irq(&leader->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	if (!n)
 		return;
 	list = kvcalloc(n, sizeof(*list), GFP_KERNEL_ACCOUNT);
@@ -143,11 +165,7 @@ static void capture_posix(struct krg_capture *c, struct task_struct *leader, u64
 		krg_capture_fail(c, -ENOMEM, "capture: no memory");
 		return;
 	}
-	spin_lock_irq(&leader->sighand->siglock);
-	krg_for_each_posix_timer(leader->signal, timer)
-		if (i < n)
-			timer_copy(&list[i++], timer);
-	spin_unlock_irq(&leader->sighand->siglock);
+	i = timers_copy(list, n, leader);
 	sort(list, i, sizeof(*list), timer_compare, NULL);
 	for (n = i, i = 0; i < n; i++)
 		put_timer(c, &list[i], task);

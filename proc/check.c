@@ -202,13 +202,15 @@ static void check_memory(struct krg_check *c, struct task_struct *leader, pid_t 
 /* Those of processor time are in the scheduler's queues. */
 static void check_timers(struct krg_check *c, struct task_struct *leader, pid_t pid)
 {
+	struct sighand_struct *sighand = krg_sighand_lock(leader);
 	struct k_itimer *timer;
 	int other = 0;
 
-	spin_lock_irq(&leader->sighand->siglock);
+	if (!sighand)
+		return;
 	krg_for_each_posix_timer(leader->signal, timer)
 		other += !krg_timer_is_carried(timer->it_clock);
-	spin_unlock_irq(&leader->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	if (other)
 		krg_check_refuse(c, "timer: process %d has %d POSIX timers of processor time or that wake the machine", pid, other);
 }

@@ -34,6 +34,10 @@
 #define FORWARD_MAGIC	0x4b524657	/* "KRFW" */
 #define LOOK_AGAIN_MS	2000		/* for a wake-up that was lost with its connection */
 
+/* What whoever reads or writes waits for, as it goes to the server. */
+static const u32 READABLE = (__force u32)(EPOLLIN | EPOLLRDNORM | EPOLLHUP);
+static const u32 WRITABLE = (__force u32)(EPOLLOUT | EPOLLWRNORM);
+
 static struct vfsmount *forward_mount;
 static int forward_users;
 
@@ -76,7 +80,7 @@ static bool may_wait(const struct kiocb *kiocb)
 static s64 read_piece(struct kiocb *kiocb, void *buffer, size_t length)
 {
 	struct krg_forward_call call = {
-		.op = KRG_FORWARD_OP_READ, .length = length, .pos = kiocb->ki_pos, .events = EPOLLIN | EPOLLRDNORM | EPOLLHUP,
+		.op = KRG_FORWARD_OP_READ, .length = length, .pos = kiocb->ki_pos, .events = READABLE,
 		.out = buffer, .out_length = length,
 	};
 	s64 n = ask_waiting(kiocb->ki_filp, &call, may_wait(kiocb));
@@ -116,7 +120,7 @@ static ssize_t forward_read_iter(struct kiocb *kiocb, struct iov_iter *to)
 static s64 write_piece(struct kiocb *kiocb, const void *buffer, size_t length)
 {
 	struct krg_forward_call call = {
-		.op = KRG_FORWARD_OP_WRITE, .pos = kiocb->ki_pos, .events = EPOLLOUT | EPOLLWRNORM,
+		.op = KRG_FORWARD_OP_WRITE, .pos = kiocb->ki_pos, .events = WRITABLE,
 		.flags = kiocb->ki_flags & IOCB_APPEND ? KRG_FORWARD_APPEND : 0, .in = buffer, .in_length = length,
 	};
 	s64 n = ask_waiting(kiocb->ki_filp, &call, may_wait(kiocb));

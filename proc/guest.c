@@ -20,6 +20,7 @@
 
 #include "directory.h"
 #include "member.h"
+#include "park.h"
 #include "shadow_private.h"
 #include "stop.h"
 
@@ -239,7 +240,7 @@ static void stop_all_the_same(struct task_struct *task, kernel_siginfo_t *info)
 
 	if (!sig_kernel_stop(signal) || signal == SIGSTOP)
 		return;
-	sighand = krg_actions_lock(task);
+	sighand = krg_sighand_lock(task);
 	if (!sighand)
 		return;
 	if (sighand->action[signal - 1].sa.sa_handler == SIG_DFL && !sigismember(&task->blocked, signal))

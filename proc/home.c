@@ -23,6 +23,7 @@
 
 #include "home.h"
 #include "move.h"
+#include "park.h"
 #include "restore.h"
 #include "shadow_private.h"
 
@@ -325,7 +326,7 @@ static struct krg_restore *wait_ready(struct krg_move_in *m, struct krg_shadow *
 /* Blocked or not. */
 static void kill_helper(struct task_struct *task)
 {
-	struct sighand_struct *sighand = krg_actions_lock(task);
+	struct sighand_struct *sighand = krg_sighand_lock(task);
 
 	if (sighand) {
 		sigdelset(&task->blocked, SIGKILL);

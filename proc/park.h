@@ -158,6 +158,22 @@ static inline struct sighand_struct *krg_own_sighand(void)
 	return rcu_dereference_protected(current->sighand, true);
 }
 
+struct sighand_struct *krg_sighand_take(struct task_struct *task);
+
+/**
+ * krg_sighand_lock() - takes the siglock of @task, which may be ending
+ * @task: with a reference; also one that is frozen can be killed, and gives its sighand up under this lock
+ *
+ * Return: what spin_unlock_irq() is to be called on the siglock of, or NULL: the thread has ended.
+ */
+static inline struct sighand_struct *krg_sighand_lock(struct task_struct *task)
+{
+	struct sighand_struct *sighand = krg_sighand_take(task);
+
+	(void)__cond_lock(&sighand->siglock, sighand);
+	return sighand;
+}
+
 /** krg_target_judge() - whether the caller may have @leader's process; 0, or an error and its reason in @text */
 int krg_target_judge(struct task_struct *leader, struct krg_text *text);
 /** krg_target_get() - the leader of process @pid with a reference, or an error pointer; judges the caller's rights */

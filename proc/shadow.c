@@ -338,25 +338,6 @@ static void take_actions(struct krg_shadow *shadow, struct sighand_struct *sigha
 	shadow->armed = true;
 }
 
-/* What is found before the lock is held may be another process's by then (sighand_cache keeps the type, not the owner). */
-struct sighand_struct *krg_actions_lock(struct task_struct *leader)
-{
-	struct sighand_struct *sighand;
-
-	rcu_read_lock();
-	for (;;) {
-		sighand = rcu_dereference(leader->sighand);
-		if (!sighand)
-			break;
-		spin_lock_irq(&sighand->siglock);
-		if (sighand == rcu_access_pointer(leader->sighand))
-			break;
-		spin_unlock_irq(&sighand->siglock);
-	}
-	rcu_read_unlock();
-	return sighand;
-}
-
 void krg_shadow_arm_self(struct krg_shadow *shadow)
 {
 	struct sighand_struct *sighand = krg_own_sighand();
@@ -368,7 +349,7 @@ void krg_shadow_arm_self(struct krg_shadow *shadow)
 
 static int shadow_arm(struct krg_shadow *shadow, struct task_struct *leader)
 {
-	struct sighand_struct *sighand = krg_actions_lock(leader);	/* held threads can still be killed */
+	struct sighand_struct *sighand = krg_sighand_lock(leader);	/* held threads can still be killed */
 	int err = -ESRCH;
 
 	if (!sighand)
@@ -473,7 +454,7 @@ void krg_shadows_start(struct krg_shadows *shadows, struct krg_frozen *set)
 
 static void shadow_drop(struct krg_shadow *shadow, struct task_struct *leader)
 {
-	struct sighand_struct *sighand = shadow->armed ? krg_actions_lock(leader) : NULL;
+	struct sighand_struct *sighand = shadow->armed ? krg_sighand_lock(leader) : NULL;
 
 	if (sighand) {
 		bool killed = sigismember(&leader->signal->shared_pending.signal, SIGKILL);

@@ -70,8 +70,6 @@ extern struct mutex krg_shadows_lock;
 /** The shadow of @pid here, or NULL. Under krg_shadows_lock. */
 struct krg_shadow *krg_shadow_find(pid_t pid);
 void krg_shadow_put(struct krg_shadow *shadow);
-/** The signal actions of a process that may be dying, locked; NULL: it has none any more. */
-struct sighand_struct *krg_actions_lock(struct task_struct *leader);
 void krg_shadow_unlist(struct krg_shadow *shadow);
 /** Has @info delivered where the process runs. May sleep for long. */
 void krg_shadow_pass_on(struct krg_shadow *shadow, const kernel_siginfo_t *info);

@@ -21,6 +21,7 @@
 #include <kerrighed/rpc.h>
 #include <kerrighed/symbol.h>
 
+#include "park.h"
 #include "shadow_private.h"
 #include "stop.h"
 
@@ -47,7 +48,7 @@ static void tell_parent(struct task_struct *task, int code, int status)
 	info.si_status = status;
 	info.si_pid = task_tgid_nr(task);
 	info.si_uid = from_kuid_munged(&init_user_ns, task_uid(task));
-	sighand = krg_actions_lock(parent);
+	sighand = krg_sighand_lock(parent);
 	if (sighand) {
 		wanted = sighand->action[SIGCHLD - 1].sa.sa_handler != SIG_IGN &&
 			 !(sighand->action[SIGCHLD - 1].sa.sa_flags & SA_NOCLDSTOP);
@@ -62,7 +63,7 @@ static void tell_parent(struct task_struct *task, int code, int status)
 /* @signal 0: it goes on. True: that is news. */
 static bool mark(struct task_struct *task, int signal)
 {
-	struct sighand_struct *sighand = krg_actions_lock(task);
+	struct sighand_struct *sighand = krg_sighand_lock(task);
 	bool news = false;
 
 	if (!sighand)

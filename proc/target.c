@@ -108,3 +108,24 @@ struct task_struct *krg_target_get(pid_t pid, struct krg_text *text)
 	put_task_struct(leader);
 	return ERR_PTR(err);
 }
+
+/* What is found before the lock is held may be another process's by then (sighand_cache keeps the type, not the owner). */
+struct sighand_struct *krg_sighand_take(struct task_struct *task)
+{
+	struct sighand_struct *sighand;
+
+	rcu_read_lock();
+	for (;;) {
+		sighand = rcu_dereference(task->sighand);
+		if (!sighand)
+			break;
+		spin_lock_irq(&sighand->siglock);
+		if (sighand == rcu_access_pointer(task->sighand)) {
+			__release(&sighand->siglock);	/* for sparse: krg_sighand_lock() says that it is held */
+			break;
+		}
+		spin_unlock_irq(&sighand->siglock);
+	}
+	rcu_read_unlock();
+	return sighand;
+}

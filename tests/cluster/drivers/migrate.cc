@@ -82,7 +82,11 @@ void scenario_refused(Test& test) {
     require_text(test, 1, moving.folder + "/code", "0", "it ends as ever");
 }
 
-void scenario_unload(Test& test) { unload_everywhere(test, {"krg_proc", "hadsm", "kerrighed"}); }
+/// What nodes have in common moves with a node that leaves: also those that have just come back need the modules.
+void scenario_unload(Test& test) {
+    load_modules(test);
+    unload_everywhere(test, {"krg_proc", "hadsm", "kerrighed"});
+}
 
 }  // namespace
 

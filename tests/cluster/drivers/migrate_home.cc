@@ -75,10 +75,10 @@ void scenario_home_signals(Test& test) {
 }
 
 void scenario_home_refused(Test& test) {
-    for (int node : running(test)) done(test, node, "echo 1 >/tmp/krg-held", fmt::format("a file is on node {}", node));
-    const Moving moving = start_command(test, "refused", tool(test) + " take @/pid @/out @/list /tmp/krg-held");
+    for (int node : running(test)) done(test, node, "mkdir /tmp/krg-held", fmt::format("a directory is on node {}", node));
+    const Moving moving = start_command(test, "refused", "env -C /tmp/krg-held " + tool(test) + " take @/pid @/out @/list");
     move(test, moving, 1, 2);
-    done(test, 1, "mv /tmp/krg-held /tmp/krg-moved", "the file that it has open is not at its home any more");
+    done(test, 1, "mv /tmp/krg-held /tmp/krg-moved", "the directory that it works in is not at its home any more");
     for (int i = 0; i < 2; i++) {
         const ProcessResult result = test.cluster.shell(2, fmt::format("migrate {} 1", moving.pid));
         test.report.check(result.status != 0 && result.err.find("krg-held") != std::string::npos,
@@ -89,7 +89,7 @@ void scenario_home_refused(Test& test) {
         send_on(test, moving, i * 10, 10, 5);
         require_signals(test, moving, (i + 1) * 10);
     }
-    done(test, 1, "mv /tmp/krg-moved /tmp/krg-held", "the file is there again");
+    done(test, 1, "mv /tmp/krg-moved /tmp/krg-held", "the directory is there again");
     move(test, moving, 2, 1);
     finish(test, moving, 1);
     require_text(test, 1, moving.folder + "/code", "0", "its parent sees its exit status");

@@ -15,7 +15,9 @@ namespace {
 
 const std::string work = "/shared/migrate";
 
-void load(Test& test) {
+}  // namespace
+
+void load_modules(Test& test) {
     for (int node : running(test))
         done(test, node,
              fmt::format(
@@ -25,11 +27,9 @@ void load(Test& test) {
              fmt::format("the modules are loaded on node {}", node));
 }
 
-}  // namespace
-
 Moving start_command(Test& test, const std::string& name, const std::string& command) {
     require_view(test, running(test), "all serve");
-    load(test);
+    load_modules(test);
     Moving moving{0, work + "/" + name};
     std::string words = command;
     for (size_t at = 0; (at = words.find('@')) != std::string::npos;) words.replace(at, 1, moving.folder);

@@ -17,6 +17,8 @@ struct Moving {
 
 ProcessResult done(Test& test, int node, const std::string& script, const std::string& sentence, double timeout_s = 60);
 
+/// On every node that runs: hadsm and krg_proc of this tree, with the restart of this tree as the helper.
+void load_modules(Test& test);
 /// Starts a command that writes its id to pid in its folder; `@` stands for the folder.
 Moving start_command(Test& test, const std::string& name, const std::string& command);
 /// A program of tests/cr.
