@@ -277,7 +277,8 @@ static int move_survey(struct krg_move_out *m, const struct krg_proc_migrate *ar
 	m->pid = task_pid_nr(list_first_entry(&set->processes, struct krg_process, node)->leader);
 	set->forward = forward;
 	err = arg->node ? move_judge(m) : 0;
-	err = judge_set(set, false, text) ?: err;
+	if (!err)	/* what stays behind is asked of the target */
+		err = judge_set(set, false, text);
 	krg_unfreeze(set);
 	return err;
 }
