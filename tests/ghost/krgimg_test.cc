@@ -40,7 +40,7 @@ private:
 TEST_F(Krgimg, checks_and_shows_a_whole_image) {
     const std::string path = file("a", sample_image());
     EXPECT_EQ(image::check(print, {path}), Exit::done);
-    EXPECT_THAT(out.str(), HasSubstr(": ok, 68 records, 1 tasks"));
+    EXPECT_THAT(out.str(), HasSubstr(": ok, 69 records, 1 tasks"));
     EXPECT_EQ(image::show(print, {path}, "task"), Exit::done);
     EXPECT_THAT(out.str(), HasSubstr("task @23 pid=100 group=@2"));
 }

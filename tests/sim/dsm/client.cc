@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
+#include <utility>
 
 namespace krg::sim::dsm {
 
@@ -88,6 +89,7 @@ private:
     void boot() {
         if (!edge_.running()) edge_.boot(host_.incarnation(), host_.true_time(), derive(host_.incarnation(), "coherence"));
     }
+    void deliver(NodeId from, std::span<const u8> bytes);
     void end(bool in_order, bool left);
     void after_step();
     void operate();
@@ -107,6 +109,7 @@ private:
     bool committed_ = false, working_ = false;
     std::array<bool, nodes_max + 1> up_{};
     std::array<std::vector<std::vector<u8>>, nodes_max + 1> letters_;
+    std::array<std::vector<std::vector<u8>>, nodes_max + 1> early_;  ///< came before the first view
     u64 drain_epoch_ = 0;
     u64 timer_ = 0;  ///< the only one that counts
     u64 timer_at_ = ~u64{0};
@@ -115,6 +118,7 @@ private:
 void Fabric::Life::connected(NodeId peer, bool up) {
     if (peer >= up_.size()) return;
     up_[peer] = up;
+    early_[peer].clear();
     if (!up) return;
     for (const std::vector<u8>& letter : letters_[peer]) host_.send(peer, Class::data, letter);
     letters_[peer].clear();
@@ -141,6 +145,8 @@ void Fabric::Life::prepare(const ViewRecord& view) {
     for (auto& letters : letters_) letters.clear();
     f_.node_[id_].drained = false;
     edge_.prepare(host_.true_time(), view.epoch, members);
+    for (NodeId n = 1; n < early_.size(); n++)
+        for (const std::vector<u8>& bytes : std::exchange(early_[n], {})) deliver(n, bytes);
     after_step();
 }
 
@@ -165,10 +171,18 @@ void Fabric::Life::message(NodeId from, u64 incarnation, std::span<const u8> byt
     if (!edge_.running()) return;
     const MemberRecord* member = process_.view().find(from);
     if (member && member->incarnation != incarnation) return;
-    Packet packet;
-    if (!unpack(bytes, packet)) return;
-    edge_.receive(host_.true_time(), from, packet);
+    // As in the kernel, where it waits in the connection: an earlier life of the sender, in an earlier cluster with the same
+    // epochs, may have said it, and then it goes with that life.
+    if (edge_.at().epoch == 0 && from < early_.size())
+        early_[from].emplace_back(bytes.begin(), bytes.end());
+    else
+        deliver(from, bytes);
     after_step();
+}
+
+void Fabric::Life::deliver(NodeId from, std::span<const u8> bytes) {
+    Packet packet;
+    if (unpack(bytes, packet)) edge_.receive(host_.true_time(), from, packet);
 }
 
 void Fabric::Life::end(bool in_order, bool left) {
