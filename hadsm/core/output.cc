@@ -8,7 +8,7 @@ namespace krg::dsm {
 namespace {
 constexpr u32 spares_wanted = 32;  // so many actions need no memory when there is none
 constexpr u32 spares_parked_wanted = 16;
-constexpr u32 spares_for_own = 8;   // of these only for messages to this node itself: they are in the middle of something
+constexpr u32 spares_for_own = 8;       // of these only for messages to this node itself: they are in the middle of something
 constexpr u32 spares_free_wanted = 64;  // so many pages may come
 }  // namespace
 
