@@ -37,8 +37,12 @@ static void *engine_alloc(void *context, u64 bytes)
 	unsigned int flags;
 	void *memory;
 
-	if (bytes <= HADSM_PIECE_MAX)
-		return kmalloc(roundup(bytes, 16), GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	if (bytes <= HADSM_PIECE_MAX) {
+		memory = kmalloc(roundup(bytes, 16), GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+		/* A little reclaim, which waits for no other node, before something is refused or a connection given up. */
+		return memory ?: kmalloc(roundup(bytes, 16),
+					 GFP_NOIO | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN);
+	}
 	flags = memalloc_noio_save();
 	memory = kvmalloc(bytes, GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN);
 	memalloc_noio_restore(flags);
@@ -145,6 +149,7 @@ static void domain_stop_engine(struct hadsm_domain *d)
 	hadsm_edge_drop(d);
 	hadsm_letters_drop(d);
 	hadsm_spares_trim(d);
+	hadsm_reserve_drop(d);
 	hadsm_pins_flush(d, true);
 	list_for_each_entry_safe(w, next, &d->waiters, list)
 		hadsm_waiter_answer(d, w, -EIO);
@@ -203,6 +208,8 @@ static struct hadsm_domain *domain_create(u64 id)
 	INIT_LIST_HEAD(&d->tasks);
 	INIT_LIST_HEAD(&d->letters);
 	INIT_LIST_HEAD(&d->spares);
+	INIT_LIST_HEAD(&d->reserve);
+	hadsm_reserve_fill(d);
 	INIT_LIST_HEAD(&d->answered);
 	INIT_LIST_HEAD(&d->snapshot.list);
 	init_waitqueue_head(&d->wait);
@@ -226,6 +233,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	return d;
 
 free:
+	hadsm_reserve_drop(d);
 	free_percpu(d->counts);
 	kfree(d);
 put_module:

@@ -137,6 +137,8 @@ struct hadsm_domain {
 	struct list_head letters;	/* hadsm_letter, in the engine's order */
 	struct list_head spares;	/* pages, by lru: for those that were asked for ahead */
 	unsigned int nr_spares;
+	struct list_head reserve;	/* pages, by lru: for what arrives when there is no memory */
+	unsigned int nr_reserve;
 	unsigned int nr_letters;
 	DECLARE_BITMAP(blocked, KRG_DSM_NODES_MAX + 1);	/* whose letters have to wait, in one round */
 	struct hadsm_task snapshot;	/* at most one is under way */
@@ -304,6 +306,9 @@ void hadsm_net_exit(void);
 void hadsm_send(struct hadsm_domain *d, const struct krg_dsm_action *act);
 void hadsm_letters_drop(struct hadsm_domain *d);
 void hadsm_letter_work(struct work_struct *work);
+/** Pages for what arrives when there is no memory: as many as can be had. Under domain.lock, or before anybody else has @d. */
+void hadsm_reserve_fill(struct hadsm_domain *d);
+void hadsm_reserve_drop(struct hadsm_domain *d);
 /** What is in the packet leaves. Under domain.lock. */
 void hadsm_packet_flush(struct hadsm_domain *d);
 /** Until hadsm_uncork() messages that nobody waits for travel together; @all: the others too, and nobody is woken. Nests. */

@@ -24,6 +24,8 @@
 #define HADSM_RECORD_HEAD	2		/* le16 in front of a message: its length, and */
 #define HADSM_RECORD_PAGE	0x8000		/* ... whether a page belongs to it */
 
+#define HADSM_RESERVE		16	/* pages */
+
 struct hadsm_wire {
 	__le64 domain;
 	__le16 length;			/* of the records, which follow */
@@ -64,9 +66,8 @@ static void letter_free(struct hadsm_letter *letter)
 	kfree(letter);
 }
 
-static int letter_add(struct hadsm_domain *d, const struct hadsm_packet *p)
+static int letter_add(struct hadsm_domain *d, const struct hadsm_packet *p, gfp_t gfp)
 {
-	gfp_t gfp = GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN;
 	struct hadsm_letter *letter;
 
 	if (d->nr_letters >= HADSM_LETTERS_MAX)
@@ -133,7 +134,10 @@ void hadsm_packet_flush(struct hadsm_domain *d)
 	else
 		err = net_post(d, p->node, p->data, p->len, p->page, p->nr_pages);
 	if (net_try_again(err))
-		err = letter_add(d, p);
+		err = letter_add(d, p, GFP_ATOMIC | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	/* From the reserves: a new epoch, in which everything is said again, takes more. */
+	if (err == -ENOMEM)
+		err = letter_add(d, p, GFP_ATOMIC | __GFP_MEMALLOC | __GFP_NOWARN);
 	if (net_try_again(err))	/* otherwise there is no connection, and a new epoch on its way */
 		krg_rpc_reset(p->node, "no memory for a coherence message");
 	while (p->nr_pages)
@@ -234,9 +238,39 @@ void hadsm_letters_drop(struct hadsm_domain *d)
 
 /* ---- receiving ---- */
 
+void hadsm_reserve_fill(struct hadsm_domain *d)
+{
+	struct page *page;
+
+	while (d->nr_reserve < HADSM_RESERVE) {
+		page = alloc_page(GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN);
+		if (!page)
+			return;
+		list_add(&page->lru, &d->reserve);
+		d->nr_reserve++;
+	}
+}
+
+static struct page *reserve_take(struct hadsm_domain *d)
+{
+	struct page *page = list_first_entry_or_null(&d->reserve, struct page, lru);
+
+	if (!page)
+		return NULL;
+	list_del(&page->lru);
+	d->nr_reserve--;
+	return page;
+}
+
+void hadsm_reserve_drop(struct hadsm_domain *d)
+{
+	while (d->nr_reserve)
+		put_page(reserve_take(d));
+}
+
 /*
  * A copy of the page that came: the receive buffer is the connection's. A little reclaim, which waits for no disk and no
- * other node, comes before the connection is given up: that costs everybody a new epoch. Under domain.lock.
+ * other node, and the reserve come before the connection is given up: that costs everybody a new epoch. Under domain.lock.
  */
 static struct page *net_receive_page(struct hadsm_domain *d, const void *data)
 {
@@ -244,6 +278,8 @@ static struct page *net_receive_page(struct hadsm_domain *d, const void *data)
 
 	if (!page)
 		page = alloc_page(GFP_NOIO | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN);
+	if (!page)
+		page = reserve_take(d);
 	if (!page)
 		return NULL;
 	set_page_private(page, 0);
@@ -359,6 +395,8 @@ static void net_handle(struct krg_rpc_req *req)
 	net_let_pass(d);
 	hadsm_uncork(d, true);
 	hadsm_spares_trim(d);
+	if (d->engine)
+		hadsm_reserve_fill(d);
 	mutex_unlock(&d->lock);
 	hadsm_domain_put(d);
 }

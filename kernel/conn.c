@@ -28,6 +28,7 @@
 #include <kerrighed/compat.h>
 
 #include "member.h"
+#include "memory.h"
 #include "session.h"
 #include "stats.h"
 #include "trace.h"
@@ -426,6 +427,7 @@ int krg_conn_send_now(struct krg_conn *c, struct krg_wire_msg *msg, const struct
 {
 	struct kvec out[KRG_RPC_VEC_MAX + 1] krg_uninitialized;
 	struct krg_wire_hdr hdr;
+	unsigned int flags;
 	int err;
 
 	msg->seq = c->tx_seq + 1;
@@ -435,7 +437,13 @@ int krg_conn_send_now(struct krg_conn *c, struct krg_wire_msg *msg, const struct
 	out[0].iov_base = &hdr;
 	out[0].iov_len = sizeof(hdr);
 	memcpy(out + 1, vec, nr * sizeof(*vec));
+	/*
+	 * From the reserves, whoever sends: TIPC takes a link down, with all connections over it, when it has no memory
+	 * for a copy of a message.
+	 */
+	flags = memalloc_noreclaim_save();
 	err = krg_transport->send(c->tc, out, nr + 1, sizeof(hdr) + msg->length);
+	memalloc_noreclaim_restore(flags);
 	if (!err) {
 		c->tx_seq++;
 		krg_stats_tx(c->session->node, msg->type, msg->length);
@@ -503,28 +511,44 @@ void krg_conn_init(struct krg_conn *c, struct krg_session *s, enum krg_class cla
 	INIT_WORK(&c->tx_work, krg_queue_work);
 }
 
-int krg_conn_start(struct krg_conn *c)
+/* What reading needs; may be called again after -ENOMEM. */
+static int conn_equip(struct krg_conn *c)
 {
 	static const char *const name[KRG_CLASS_NR] = { "ctl", "msg", "bulk" };
 	struct task_struct *task;
 
-	c->rx_req = kzalloc(sizeof(*c->rx_req), GFP_KERNEL);
+	if (!c->rx_req)
+		c->rx_req = kzalloc(sizeof(*c->rx_req), GFP_KERNEL);
 	if (!c->rx_req)
 		return -ENOMEM;
 	if (c->class == KRG_CLASS_CTL) {
 		c->rx_buf = krg_member_buffer();
-	} else {
-		c->rx_buf = kvmalloc(KRG_WIRE_PAYLOAD_MAX, GFP_KERNEL);
-		c->reserve = kvzalloc(sizeof(*c->reserve) + KRG_WIRE_PAYLOAD_MAX, GFP_KERNEL);
-		if (!c->rx_buf || !c->reserve)
-			return -ENOMEM;
-		task = kthread_create(conn_thread, c, "krg_%s/%u", name[c->class],
-				      c->session->node);
-		if (IS_ERR(task))
-			return PTR_ERR(task);
-		c->rx_task = task;
-		wake_up_process(task);
+		return 0;
 	}
+	if (!c->rx_buf)
+		c->rx_buf = kvmalloc(KRG_WIRE_PAYLOAD_MAX, GFP_KERNEL);
+	if (!c->reserve)
+		c->reserve = kvzalloc(sizeof(*c->reserve) + KRG_WIRE_PAYLOAD_MAX, GFP_KERNEL);
+	if (!c->rx_buf || !c->reserve)
+		return -ENOMEM;
+	task = kthread_create(conn_thread, c, "krg_%s/%u", name[c->class], c->session->node);
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	c->rx_task = task;
+	wake_up_process(task);
+	return 0;
+}
+
+int krg_conn_start(struct krg_conn *c)
+{
+	unsigned int tries = 0;
+	int err;
+
+	do
+		err = conn_equip(c);
+	while (krg_memory_later(err, &tries));
+	if (err)
+		return err;
 	krg_transport->set_class(c->tc, c->class);
 	krg_transport->set_callbacks(c->tc, &conn_cb, c);
 	krg_conn_wake(c);	/* what arrived before anybody listened */

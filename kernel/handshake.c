@@ -10,6 +10,7 @@
 #include <linux/wait.h>
 
 #include "core/membership.h"
+#include "memory.h"
 #include "session.h"
 #include "stats.h"
 
@@ -37,8 +38,12 @@ static const struct krg_tconn_cb hs_cb = { .readable = hs_wake, .writable = hs_w
 
 static struct hs_talk *hs_begin(struct krg_tconn *tc, const struct krg_identity *self)
 {
-	struct hs_talk *t = kzalloc(sizeof(*t), GFP_KERNEL);
+	unsigned int tries = 0;
+	struct hs_talk *t;
 
+	do
+		t = kzalloc(sizeof(*t), GFP_KERNEL);
+	while (!t && krg_memory_later(-ENOMEM, &tries));
 	if (!t)
 		return NULL;
 	init_waitqueue_head(&t->wait);
@@ -57,6 +62,7 @@ static void hs_end(struct hs_talk *t)
 static int hs_send(struct hs_talk *t, struct krg_hs_wire *w)
 {
 	unsigned long deadline = jiffies + KRG_HS_TIMEOUT;
+	unsigned int tries = 0;
 	struct kvec vec;
 	int err;
 
@@ -65,6 +71,8 @@ static int hs_send(struct hs_talk *t, struct krg_hs_wire *w)
 		vec.iov_base = w;
 		vec.iov_len = sizeof(*w);
 		err = krg_transport->send(t->tc, &vec, 1, sizeof(*w));
+		if (krg_memory_later(err, &tries))
+			continue;
 		if (err != -EAGAIN)
 			return err;
 		if (time_after(jiffies, deadline))

@@ -116,7 +116,8 @@ static void member_send(const struct krg_mbr_action *act)
 	err = -ESTALE;
 	if (!act->incarnation || act->incarnation == s->incarnation)
 		err = krg_conn_send(c, &msg, &vec, 1, 0);
-	if (err == -EBUSY)
+	/* Without memory for all that TIPC makes of it there may be some for this one, until there is more. */
+	if (err == -EBUSY || err == -ENOMEM || err == -ENOBUFS)
 		err = krg_queue_add(c, &msg, &vec, 1, false);
 	if (err)
 		krg_stats_inc(KRG_ST_DROPPED);

@@ -18,6 +18,7 @@
 
 #include "event.h"
 #include "member.h"
+#include "memory.h"
 #include "session.h"
 #include "stats.h"
 
@@ -101,10 +102,13 @@ static int peer_dial_class(struct krg_session **s, u16 node, enum krg_class clas
 	const struct krg_identity *self = &krg_peers.self;
 	struct krg_hs_result hs = {};
 	struct krg_session *new;
+	unsigned int tries = 0;
 	struct krg_tconn *tc;
 	int err;
 
-	err = krg_transport->connect(node, KRG_CONNECT_MS, &tc);
+	do
+		err = krg_transport->connect(node, KRG_CONNECT_MS, &tc);
+	while (krg_memory_later(err, &tries));
 	if (err)
 		return err;
 	err = krg_handshake_connect(tc, self, node, class, attempt, &hs);
@@ -152,7 +156,8 @@ static void peer_dial(struct work_struct *work)
 	spin_lock(&krg_peers.lock);
 	if (err) {
 		peer_schedule(p, p->pause_ms);
-		p->pause_ms = min_t(unsigned int, p->pause_ms * 2, KRG_DIAL_MAX_MS);
+		if (err != -ENOMEM && err != -ENOBUFS)	/* these say nothing about the other side */
+			p->pause_ms = min_t(unsigned int, p->pause_ms * 2, KRG_DIAL_MAX_MS);
 	} else {
 		p->pause_ms = KRG_DIAL_MIN_MS;
 	}
@@ -203,11 +208,14 @@ static void peer_accept_work(struct work_struct *work)
 
 static void peer_accepted(struct krg_tconn *tc)
 {
+	unsigned int tries = 0;
 	struct krg_accept *a;
 
 	if (atomic_read(&krg_peers.accepting) >= KRG_ACCEPT_MAX)
 		goto refuse;
-	a = kmalloc(sizeof(*a), GFP_KERNEL);
+	do
+		a = kmalloc(sizeof(*a), GFP_KERNEL);
+	while (!a && krg_memory_later(-ENOMEM, &tries));
 	if (!a)
 		goto refuse;
 	atomic_inc(&krg_peers.accepting);

@@ -15,6 +15,7 @@
 
 #include "event.h"
 #include "member.h"
+#include "memory.h"
 #include "session.h"
 #include "stats.h"
 #include "trace.h"
@@ -127,11 +128,14 @@ struct krg_session *krg_session_create(u16 node, u64 incarnation, u64 attempt, c
 				       const char *host)
 {
 	struct krg_session *s;
+	unsigned int tries = 0;
 	int i;
 
 	if (!node || node > KRG_NODE_ID_MAX)
 		return ERR_PTR(-EINVAL);
-	s = kzalloc(sizeof(*s), GFP_KERNEL);
+	do
+		s = kzalloc(sizeof(*s), GFP_KERNEL);
+	while (!s && krg_memory_later(-ENOMEM, &tries));
 	if (!s)
 		return ERR_PTR(-ENOMEM);
 	__module_get(THIS_MODULE);

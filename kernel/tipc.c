@@ -24,6 +24,8 @@
 
 #include <kerrighed/transport.h>
 
+#include "memory.h"
+
 #define KRG_TIPC_TYPE		0x4b524731	/* service type of the cluster: "KRG1" */
 #define KRG_TIPC_ID_MAX		4096
 #define KRG_TIPC_BACKLOG	64
@@ -260,11 +262,19 @@ static void tipc_accept_all(struct krg_tipc_thread *t)
 {
 	struct socket *sock;
 	struct krg_tconn *tc;
+	unsigned int tries = 0;
+	int err;
 
-	while (!kthread_should_stop() && !kernel_accept(t->tc->sock, &sock, O_NONBLOCK)) {
-		tc = tipc_wrap(sock);
-		if (tc)
-			krg_tipc.watch->accepted(tc);
+	while (!kthread_should_stop()) {
+		err = kernel_accept(t->tc->sock, &sock, O_NONBLOCK);
+		if (!err) {
+			tc = tipc_wrap(sock);
+			if (tc)
+				krg_tipc.watch->accepted(tc);
+			tries = 0;
+		} else if (!krg_memory_later(err, &tries)) {
+			return;	/* without memory whoever calls stays in the queue: it must not wait for the next */
+		}
 	}
 }
 

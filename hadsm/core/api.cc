@@ -62,7 +62,7 @@ void Engine::end() {
             list = p->next;
             heap_.drop(p);
         }
-    for (FreeNode* list : {free_pool_, frees_})
+    for (FreeNode* list : {free_pool_, frees_, spare_free_})
         while (FreeNode* n = list) {
             list = n->next;
             heap_.drop(n);

@@ -275,11 +275,12 @@ private:
     [[nodiscard]] bool own_page();
     void disown_page();
     void fill_spares();
-    [[nodiscard]] u32 spare_parked_count() const;
+    [[nodiscard]] Parked* make_parked(bool own);
     [[nodiscard]] NodeId other_member() const;
     void reset(NodeId peer, u16 reason);
     void purge_sends();
     void recycle(OutAction* a);
+    void recycle(FreeNode* n);
     [[nodiscard]] Peer* peer(NodeId node);
 
     // place.cc: who is home, backup, successor
@@ -697,6 +698,9 @@ private:
     krg_dsm_action last_resort_{};  // one ERROR or DONE that needs no memory; the next before pump() does anything
     bool sync_owed_ = false;
     Parked* spare_parked_ = nullptr;
+    u32 spares_parked_ = 0;
+    FreeNode* spare_free_ = nullptr;
+    u32 spares_free_ = 0;
     Us reset_at_ = never;
     Parked *own_ = nullptr, *own_last_ = nullptr;
     Parked *parked_ = nullptr, *parked_last_ = nullptr;

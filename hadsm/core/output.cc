@@ -7,10 +7,13 @@
 namespace krg::dsm {
 namespace {
 constexpr u32 spares_wanted = 32;  // so many actions need no memory when there is none
-constexpr u32 spares_parked_wanted = 8;
+constexpr u32 spares_parked_wanted = 16;
+constexpr u32 spares_for_own = 8;       // of these only for messages to this node itself: they are in the middle of something
+constexpr u32 spares_free_wanted = 64;  // so many pages may come
 }  // namespace
 
-/// Fills what act() and park() fall back on.
+/// Fills what act(), make_parked() and own_page() fall back on: without them a connection would have to be given up, and its
+/// new epoch costs everybody more memory than what was missing.
 void Engine::fill_spares() {
     while (spares_ < spares_wanted) {
         OutAction* a = heap_.make<OutAction>();
@@ -19,18 +22,18 @@ void Engine::fill_spares() {
         spare_ = a;
         spares_++;
     }
-    for (; spare_parked_count() < spares_parked_wanted;) {
+    while (spares_parked_ < spares_parked_wanted) {
         Parked* p = heap_.make<Parked>();
         if (!p) break;
         p->next = spare_parked_;
         spare_parked_ = p;
+        spares_parked_++;
     }
-}
-
-u32 Engine::spare_parked_count() const {
-    u32 n = 0;
-    for (const Parked* p = spare_parked_; p; p = p->next) n++;
-    return n;
+    while (spares_free_ < spares_free_wanted) {
+        FreeNode* n = heap_.make<FreeNode>();
+        if (!n) break;
+        recycle(n);
+    }
 }
 
 OutAction* Engine::act(u32 type) {
@@ -62,6 +65,17 @@ void Engine::recycle(OutAction* a) {
     }
 }
 
+void Engine::recycle(FreeNode* n) {
+    if (spares_free_ < spares_free_wanted) {
+        n->handle = 0;
+        n->next = spare_free_;
+        spare_free_ = n;
+        spares_free_++;
+    } else {
+        heap_.drop(n);
+    }
+}
+
 bool Engine::next_action(krg_dsm_action& out) {
     if (taken_) {
         recycle(taken_);
@@ -74,7 +88,7 @@ bool Engine::next_action(krg_dsm_action& out) {
             out = {};
             out.type = KRG_DSM_ACT_FREE;
             out.handle = n->handle;
-            heap_.drop(n);
+            recycle(n);
             return true;
         }
         if (refused_handle_) {
@@ -159,6 +173,11 @@ bool Engine::send(NodeId to, Message& m, u64 handle, const Obj* cached) {
 /// Takes on the duty to give a handle back: false without memory for that.
 bool Engine::own_page() {
     FreeNode* n = heap_.make<FreeNode>();
+    if (!n && spare_free_) {
+        n = spare_free_;
+        spare_free_ = n->next;
+        spares_free_--;
+    }
     if (!n) return false;
     n->next = free_pool_;
     free_pool_ = n;
@@ -175,7 +194,7 @@ void Engine::disown_page() {
     }
     free_pool_ = n->next;
     handles_--;
-    heap_.drop(n);
+    recycle(n);
 }
 
 /// Gives @handle back, after every SEND that still names it.
@@ -233,14 +252,20 @@ Peer* Engine::peer(NodeId node) {
     return p ? p : peers_.add(heap_, key);
 }
 
+/// Room for a message: one to this node itself (@own) has more in reserve.
+Parked* Engine::make_parked(bool own) {
+    Parked* p = heap_.make<Parked>();
+    if (p || spares_parked_ <= (own ? 0 : spares_for_own)) return p;
+    p = spare_parked_;
+    spare_parked_ = p->next;
+    spares_parked_--;
+    p->next = nullptr;
+    return p;
+}
+
 /// Keeps a message: one to this node itself (@own), or one that comes before its time.
 void Engine::park(NodeId from, const Message& m, bool own) {
-    Parked* p = heap_.make<Parked>();
-    if (!p && own && spare_parked_) {
-        p = spare_parked_;
-        spare_parked_ = p->next;
-        p->next = nullptr;
-    }
+    Parked* p = make_parked(own);
     if (!p) {
         reset(from, KRG_DSM_R_MEMORY);
         free_handle(m.handle);

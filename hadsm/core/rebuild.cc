@@ -364,12 +364,14 @@ void Engine::judge_frozen(const Note& n) {
 
 /// Keeps a request until this home can answer.
 void Engine::come_early(NodeId from, const Message& m) {
-    Parked* p = heap_.make<Parked>();
+    // Who can be refused needs nothing in reserve.
+    const bool refusable = m.type == Type::get || m.type == Type::evict;
+    Parked* p = refusable ? heap_.make<Parked>() : make_parked(false);
     if (!p) {
-        if (m.type != Type::get && m.type != Type::evict)
-            reset(from, KRG_DSM_R_MEMORY);
-        else
+        if (refusable)
             refuse(from, m, Errno::nomem);
+        else
+            reset(from, KRG_DSM_R_MEMORY);
         return;
     }
     p->from = from;

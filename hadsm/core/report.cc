@@ -101,7 +101,7 @@ void Engine::name_copy(Message& m, const Obj& o) const {
 
 /// Keeps a home's question until this node has reported.
 void Engine::on_report_ask(NodeId from, const Message& m) {
-    Parked* p = heap_.make<Parked>();
+    Parked* p = make_parked(false);
     if (!p) {
         reset(from, KRG_DSM_R_MEMORY);
         return;
