@@ -27,6 +27,7 @@ static void capture_free(struct krg_capture *c)
 {
 	if (!c)
 		return;
+	krg_track_close(&c->tracking, 0);
 	xa_destroy(&c->ids);
 	krg_capture_twins_free(c);
 	kvfree(c->memory);
@@ -62,7 +63,8 @@ static u32 capture_objects(struct krg_frozen *set)
 	return min_t(u64, n, KRG_GHOST_OBJECTS_MAX);
 }
 
-static struct krg_capture *capture_new(struct krg_frozen *set, struct krg_sink *sink, struct krg_text *text)
+static struct krg_capture *capture_new(struct krg_frozen *set, struct krg_sink *sink, const struct krg_tracking *tracking,
+				       struct krg_text *text)
 {
 	struct krg_capture *c = kvzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
 	u32 objects = capture_objects(set);
@@ -72,6 +74,8 @@ static struct krg_capture *capture_new(struct krg_frozen *set, struct krg_sink *
 	c->set = set;
 	c->sink = sink;
 	c->text = text;
+	c->tracking = *tracking;
+	INIT_LIST_HEAD(&c->tracking.open);
 	xa_init(&c->ids);
 	xa_init(&c->twins);
 	do
@@ -81,7 +85,8 @@ static struct krg_capture *capture_new(struct krg_frozen *set, struct krg_sink *
 	c->buffer = kvmalloc(KRG_CAPTURE_BUFFER, GFP_KERNEL_ACCOUNT);
 	c->memory = kvzalloc(krg_ghost_memory(objects), GFP_KERNEL_ACCOUNT);
 	if (c->page && c->buffer && c->memory) {
-		c->writer = krg_ghost_writer_init(c->memory, objects, NULL, c->number, 0);
+		c->writer = krg_ghost_writer_init(c->memory, objects, NULL, c->number,
+						  tracking->parent ? KRG_GHOST_INCREMENT : 0);
 		if (c->writer)
 			return c;
 	}
@@ -114,6 +119,10 @@ static int write_end(struct krg_capture *c)
 		krg_capture_fail(c, -ESRCH, "process: was killed, or its stop ended, while it was captured");
 		return c->error;
 	}
+	if (!krg_track_holds(&c->tracking)) {
+		krg_capture_fail(c, -ESTALE, "increment: something else cleared the marks of written pages meanwhile");
+		return c->error;
+	}
 	err = krg_ghost_close(c->writer, c->out, &used);
 	if (!err)
 		err = c->sink->write(c->sink, c->out, used);
@@ -127,9 +136,9 @@ static int write_end(struct krg_capture *c)
 }
 
 static int capture_to(struct krg_frozen *set, struct krg_sink *sink, const char *description, struct krg_proc_capture *arg,
-		      struct krg_text *text)
+		      const struct krg_tracking *tracking, struct krg_text *text)
 {
-	struct krg_capture *c = capture_new(set, sink, text);
+	struct krg_capture *c = capture_new(set, sink, tracking, text);
 	const struct krg_ghost_totals *totals;
 	int err;
 
@@ -137,11 +146,16 @@ static int capture_to(struct krg_frozen *set, struct krg_sink *sink, const char 
 		krg_text_add(text, "capture: no memory");
 		return -ENOMEM;
 	}
-	err = write_prologue(c);
+	err = krg_track_open(&c->tracking, set, text);
+	if (!err)
+		err = write_prologue(c);
 	if (!err) {
 		krg_capture_image(c, description, arg->description.length);
 		err = write_end(c);
 	}
+	if (!err)
+		krg_track_close(&c->tracking, c->number);
+	arg->version = c->tracking.version;
 	totals = krg_ghost_writer_totals(c->writer);
 	arg->number = c->number;
 	arg->bytes = sink->bytes;
@@ -154,9 +168,10 @@ static int capture_to(struct krg_frozen *set, struct krg_sink *sink, const char 
 
 int krg_capture_to(struct krg_frozen *set, struct krg_sink *sink, struct krg_text *text)
 {
+	const struct krg_tracking none = {};
 	struct krg_proc_capture unused = {};
 
-	return capture_to(set, sink, "", &unused, text);
+	return capture_to(set, sink, "", &unused, &none, text);
 }
 
 /* ---- sets that an open file keeps ---- */
@@ -184,7 +199,8 @@ void krg_capture_release(struct krg_proc_file *file)
 
 /* ---- operations: under the file's lock ---- */
 
-static int capture_set(struct krg_frozen *set, struct krg_proc_capture *arg, const char *description, struct krg_text *text)
+static int capture_set(struct krg_frozen *set, struct krg_proc_capture *arg, const char *description,
+		       const struct krg_tracking *tracking, struct krg_text *text)
 {
 	struct krg_file_sink *sink;
 	int err = krg_frozen_settle(set, text);
@@ -200,7 +216,7 @@ static int capture_set(struct krg_frozen *set, struct krg_proc_capture *arg, con
 	if (err) {
 		krg_text_add(text, "image: descriptor %d is not open for writing", arg->fd);
 	} else {
-		err = capture_to(set, &sink->sink, description, arg, text);
+		err = capture_to(set, &sink->sink, description, arg, tracking, text);
 		set->captured = !err;
 		krg_file_sink_exit(sink);
 	}
@@ -231,7 +247,8 @@ static int survey(pid_t pid, bool tree, struct krg_text *text)
 	return err;
 }
 
-static int do_capture(struct krg_proc_file *file, struct krg_proc_capture *arg, const char *description, struct krg_text *text)
+static int do_capture(struct krg_proc_file *file, struct krg_proc_capture *arg, const char *description,
+		      const struct krg_tracking *tracking, struct krg_text *text)
 {
 	bool tree = arg->flags & KRG_PROC_TREE;
 	struct krg_frozen *set = file_find(file, arg->pid, tree);
@@ -245,7 +262,7 @@ static int do_capture(struct krg_proc_file *file, struct krg_proc_capture *arg, 
 		if (IS_ERR(set))
 			return PTR_ERR(set);
 	}
-	err = capture_set(set, arg, description, text);
+	err = capture_set(set, arg, description, tracking, text);
 	if (!err && arg->flags & KRG_PROC_KILL)
 		kill_set(set);
 	if (!err && arg->flags & KRG_PROC_STOP) {
@@ -289,8 +306,22 @@ static long ioctl_check(struct krg_proc_file *file, void __user *at)
 	return finish(&text, &arg.refusals, at, &arg, sizeof(arg), err);
 }
 
+/* Increments: what @arg says of them, checked. */
+static int take_tracking(struct krg_tracking *to, const struct krg_proc_capture *arg)
+{
+	if (arg->base.room || arg->base.length > KRG_BASE_NAME_MAX || arg->pad || (arg->parent && !arg->chain) ||
+	    !arg->parent != !arg->base.length)
+		return -EINVAL;
+	to->chain = arg->chain;
+	to->parent = arg->parent;
+	if (copy_from_user(to->base, u64_to_user_ptr(arg->base.at), arg->base.length))
+		return -EFAULT;
+	return strlen(to->base) == arg->base.length ? 0 : -EINVAL;
+}
+
 static long ioctl_capture(struct krg_proc_file *file, void __user *at)
 {
+	struct krg_tracking tracking = {};
 	struct krg_proc_capture arg;
 	struct krg_text text = {};
 	char *description;
@@ -301,13 +332,14 @@ static long ioctl_capture(struct krg_proc_file *file, void __user *at)
 	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_KILL | KRG_PROC_STOP) || !text_is_right(&arg.error) || arg.description.room ||
 	    arg.description.length > KRG_DESCRIPTION_MAX)
 		return -EINVAL;
-	if (arg.chain || arg.parent)
-		return -EOPNOTSUPP;
+	err = take_tracking(&tracking, &arg);
+	if (err)
+		return err;
 	description = memdup_user(u64_to_user_ptr(arg.description.at), arg.description.length);
 	if (IS_ERR(description))
 		return PTR_ERR(description);
 	mutex_lock(&file->lock);
-	err = do_capture(file, &arg, description, &text);
+	err = do_capture(file, &arg, description, &tracking, &text);
 	mutex_unlock(&file->lock);
 	kfree(description);
 	return finish(&text, &arg.error, at, &arg, sizeof(arg), err);

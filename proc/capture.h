@@ -14,6 +14,8 @@
 #include <linux/xarray.h>
 #include "proc/core/ghost.h"
 
+#include "track.h"
+
 struct krg_follow_out;
 struct krg_frozen;
 struct krg_process;
@@ -55,6 +57,7 @@ void krg_file_sink_exit(struct krg_file_sink *to);
  * @ids: kernel object -> id in the image, of all that can be shared
  * @twins: number of a page that may come again -> where it came first; the page is held
  * @filters: seccomp filters so far, each once
+ * @tracking: what it has to do with increments
  * @out: what the writer gives
  * @page: a page for bytes and paths
  * @pages: pages of a run
@@ -71,6 +74,7 @@ struct krg_capture {
 	int error;
 	struct xarray ids, twins;
 	u64 filters;
+	struct krg_tracking tracking;
 	struct krg_ghost_piece out[KRG_GHOST_PIECES_MAX + 2];
 	char *page;
 	struct page *pages[KRG_GHOST_DATA_MAX / PAGE_SIZE];

@@ -158,7 +158,7 @@ static bool page_peek(struct mm_struct *mm, unsigned long at, unsigned long *nex
 	pgd_t *pgd = pgd_offset(mm, at);
 	p4d_t *p4d;
 	pud_t *pud;
-	pmd_t pmd;
+	pmd_t *pmd_at, pmd;
 	pte_t pte;
 
 	*next = (at & PGDIR_MASK) + PGDIR_SIZE;
@@ -175,7 +175,8 @@ static bool page_peek(struct mm_struct *mm, unsigned long at, unsigned long *nex
 	*next = at + PAGE_SIZE;
 	if (!pud_present(*pud) || pud_leaf(*pud))
 		return true;
-	pmd = READ_ONCE(*pmd_offset(pud, at));
+	pmd_at = pmd_offset(pud, at);
+	pmd = READ_ONCE(*pmd_at);
 	if (pmd_none(pmd)) {
 		*next = (at & PMD_MASK) + PMD_SIZE;
 		return false;
@@ -183,6 +184,14 @@ static bool page_peek(struct mm_struct *mm, unsigned long at, unsigned long *nex
 	if (!pmd_present(pmd) || pmd_leaf(pmd))
 		return true;
 	pte = READ_ONCE(((pte_t *)pmd_page_vaddr(pmd))[pte_index(at)]);
+	/* An entry is empty for a moment while its page goes to swap or to another place. */
+	if (pte_none(pte)) {
+		spinlock_t *lock = pte_lockptr(mm, pmd_at);
+
+		spin_lock(lock);
+		pte = READ_ONCE(((pte_t *)pmd_page_vaddr(pmd))[pte_index(at)]);
+		spin_unlock(lock);
+	}
 	return !pte_none(pte) && !(pte_present(pte) && is_zero_pfn(pte_pfn(pte)));
 }
 
@@ -218,6 +227,17 @@ static void put_pages(struct krg_capture *c, u64 owner, unsigned long at, unsign
 	krg_capture_end_data(c, c->piece, count);
 }
 
+static void put_parents(struct krg_capture *c, u64 owner, unsigned long at, unsigned int count)
+{
+	krg_capture_begin(c, KRG_GHOST_PAGES);
+	krg_capture_put(c, KRG_GHOST_PAGES_OWNER, owner);
+	krg_capture_put(c, KRG_GHOST_PAGES_AT, at);
+	krg_capture_put(c, KRG_GHOST_PAGES_COUNT, count);
+	krg_capture_put(c, KRG_GHOST_PAGES_SOURCE, KRG_GHOST_SOURCE_PARENT);
+	krg_capture_end(c);
+	krg_track_note(&c->tracking, at, count);
+}
+
 static void put_twins(struct krg_capture *c, u64 owner, unsigned long at, unsigned int count, u64 twin)
 {
 	krg_capture_begin(c, KRG_GHOST_PAGES);
@@ -238,19 +258,26 @@ static bool page_counts(const struct krg_mapping *v, struct page *page)
 	return memchr_inv(page_address(page), 0, PAGE_SIZE);
 }
 
-#define NOTHING	U64_MAX	/* instead of a twin: the page does not count */
+/* Instead of a twin: the page does not count; it is as in the parent image. */
+#define NOTHING	U64_MAX
+#define PARENT	(U64_MAX - 1)
 
 static void put_run(struct krg_capture *c, u64 owner, unsigned long at, long first, long count, u64 twin)
 {
 	if (twin == NOTHING)
 		return;
+	if (twin == PARENT) {
+		put_parents(c, owner, at + first * PAGE_SIZE, count);
+		return;
+	}
+	krg_track_note(&c->tracking, at + first * PAGE_SIZE, count);
 	if (twin)
 		put_twins(c, owner, at + first * PAGE_SIZE, count, twin);
 	else
 		put_pages(c, owner, at, first, count);
 }
 
-static void capture_run(struct krg_capture *c, const struct krg_mapping *v, u64 owner, unsigned long at, long count)
+static void capture_run(struct krg_capture *c, const struct krg_mapping *v, u64 owner, unsigned long at, long count, bool clean)
 {
 	long i, first = 0;
 	u64 twin, before = NOTHING;
@@ -258,7 +285,7 @@ static void capture_run(struct krg_capture *c, const struct krg_mapping *v, u64 
 	for (i = 0; i <= count; i++) {
 		twin = NOTHING;
 		if (i < count && page_counts(v, c->pages[i]))
-			twin = krg_capture_twin(c, c->pages[i], at + i * PAGE_SIZE, owner);
+			twin = krg_capture_twin(c, c->pages[i], at + i * PAGE_SIZE, owner) ?: (clean ? PARENT : 0);
 		if (i && twin != before) {
 			put_run(c, owner, at, first, i - first, before);
 			first = i;
@@ -272,18 +299,29 @@ static void capture_run(struct krg_capture *c, const struct krg_mapping *v, u64 
 static void capture_private(struct krg_capture *c, struct mm_struct *mm, const struct krg_mapping *v, u64 owner)
 {
 	unsigned long at = v->start;
+	bool clean, alone = list_is_singular(&c->set->processes);
 	long n;
 
 	while (at < v->end && !c->error) {
 		mmap_read_lock(mm);
+		clean = false;
 		n = krg_pages_find(mm, &at, v->end);
+		if (n)
+			n = krg_track_clean(&c->tracking, mm, v, at, n, &clean);
+		if (clean && alone) {
+			mmap_read_unlock(mm);
+			put_parents(c, owner, at, n);
+			at += n * PAGE_SIZE;
+			cond_resched();
+			continue;
+		}
 		if (n)
 			n = krg_pages_of(mm, at, n, FOLL_FORCE, c->pages);
 		mmap_read_unlock(mm);
 		if (at >= v->end)
 			return;
 		if (n > 0) {
-			capture_run(c, v, owner, at, n);
+			capture_run(c, v, owner, at, n, clean);
 			at += n * PAGE_SIZE;
 		} else if (n == -EFAULT && v->backing == KRG_BACKING_FILE) {
 			/* Behind the end of the file: nothing of its own can be there. */
@@ -369,6 +407,7 @@ u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process)
 	exe = capture_exe(c, mm);
 	id = capture_layout(c, mm, exe, process->leader->start_boottime * 64 + (process->leader->self_exec_id & 63) + 1);
 	krg_capture_set_id(c, mm, id);
+	krg_track_mm(&c->tracking, mm);
 	for (i = 0; i < list.count && !c->error; i++) {
 		vma = capture_mapping(c, &list.at[i], id);
 		if (!has_private_pages(&list.at[i]))

@@ -17,6 +17,7 @@
 #include "pids.h"
 #include "shadow.h"
 #include "stop.h"
+#include "track.h"
 
 static int krg_dev_open(struct inode *inode, struct file *filp)
 {
@@ -116,6 +117,7 @@ static const struct krg_proc_part {
 	{ krg_pids_init, krg_pids_exit },
 	{ krg_guest_init, krg_guest_exit },
 	{ krg_stop_init, krg_stop_exit },
+	{ krg_track_init, krg_track_exit },
 	{ krg_forward_init, krg_forward_exit },
 	{ krg_follow_out_init, krg_follow_out_exit },
 	{ krg_follow_in_init, krg_follow_in_exit },

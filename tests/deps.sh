@@ -20,7 +20,7 @@ build=(gcc-12 g++-12 make binutils kmod perl util-linux linux-headers-amd64)
 # and for 6.12, with pahole for BTF. By itself: these headers depend on their kernel, which a machine then starts with
 build612=(linux-headers-6.12-amd64 dwarves)
 # userspace: engines, tools, tests
-host=(g++ cmake ninja-build pkg-config libgcrypt20-dev libnl-3-dev libnl-genl-3-dev libcli11-dev nlohmann-json3-dev libfmt-dev
+host=(g++ cmake ninja-build pkg-config libgcrypt20-dev liblz4-dev libzstd-dev libnl-3-dev libnl-genl-3-dev libcli11-dev nlohmann-json3-dev libfmt-dev
 	libgtest-dev libgmock-dev libbenchmark-dev libcap2-bin python3 python3-yaml)
 # libFuzzer comes with clang only
 fuzz=(clang libclang-rt-14-dev)

@@ -74,7 +74,7 @@ private:
     // Relations between fields (relation.cc).
     [[nodiscard]] bool accept_relations(const Record& record);
     [[nodiscard]] bool image(const Record& record);
-    [[nodiscard]] bool member(const Record& record);
+    [[nodiscard]] bool file_name(const Record& record, u16 field);
     [[nodiscard]] bool creds(const Record& record);
     [[nodiscard]] bool thread(const Record& record);
     [[nodiscard]] bool vma(const Record& record);

@@ -19,6 +19,15 @@ bool Judge::ascend(const Record& record, u16 low, u16 high) {
     return number(record, low) <= number(record, high) || wrong(record, high, "an end before its beginning");
 }
 
+bool Judge::file_name(const Record& record, u16 field) {
+    Field name{};
+    if (!find(record, field, name)) return true;
+    for (u32 i = 0; i < name.length; i++)
+        if (name.bytes[i] == '/') return wrong(record, field, "a name with a slash");
+    const bool dots = name.bytes[0] == '.' && (name.length == 1 || (name.length == 2 && name.bytes[1] == '.'));
+    return !dots || wrong(record, field, "not the name of a file");
+}
+
 bool Judge::image(const Record& record) {
     const bool parent = number(record, KRG_GHOST_IMAGE_PARENT) != 0, later = number(record, KRG_GHOST_IMAGE_VERSION) != 0;
     if (parent != later)
@@ -27,16 +36,10 @@ bool Judge::image(const Record& record) {
         return wrong(record, KRG_GHOST_IMAGE_CHAIN, "an increment of no chain");
     if (parent && !(features_ & KRG_GHOST_INCREMENT))
         return wrong(record, KRG_GHOST_IMAGE_PARENT, "a parent, without the feature bit of increments");
-    return true;
-}
-
-bool Judge::member(const Record& record) {
-    Field name{};
-    if (!find(record, KRG_GHOST_MEMBER_NAME, name)) return true;
-    for (u32 i = 0; i < name.length; i++)
-        if (name.bytes[i] == '/') return wrong(record, KRG_GHOST_MEMBER_NAME, "a name with a slash");
-    const bool dots = name.bytes[0] == '.' && (name.length == 1 || (name.length == 2 && name.bytes[1] == '.'));
-    return !dots || wrong(record, KRG_GHOST_MEMBER_NAME, "not the name of a file");
+    Field base{};
+    if (!parent && find(record, KRG_GHOST_IMAGE_BASE, base))
+        return wrong(record, KRG_GHOST_IMAGE_BASE, "the name of a parent, of a full image");
+    return file_name(record, KRG_GHOST_IMAGE_BASE);
 }
 
 bool Judge::creds(const Record& record) {
@@ -119,7 +122,7 @@ bool Judge::lock(const Record& record) {
 bool Judge::accept_relations(const Record& record) {
     switch (record.rule->type) {
     case KRG_GHOST_IMAGE: return image(record);
-    case KRG_GHOST_MEMBER: return member(record);
+    case KRG_GHOST_MEMBER: return file_name(record, KRG_GHOST_MEMBER_NAME);
     case KRG_GHOST_CREDS: return creds(record);
     case KRG_GHOST_FS:
         return points_to(record, KRG_GHOST_FS_CWD, KRG_GHOST_FILE_DIRECTORY, "not a directory") &&

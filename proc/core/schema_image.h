@@ -15,6 +15,7 @@ F(IMAGE, CHAIN, 11, U, 0, 0, KRG_ANY, "", "chain of increments this belongs to, 
 F(IMAGE, VERSION, 12, U, 0, 0, KRG_W32, "", "place in the chain, 0 is the full image")
 F(IMAGE, PARENT, 13, U, 0, 0, KRG_ANY, "", "image number (prologue) of version - 1; 0: a full image")
 F(IMAGE, EPOCH, 14, U, 0, 0, KRG_ANY, "", "of the coordinated checkpoint")
+F(IMAGE, BASE, 15, TEXT, 0, 1, 255, "", "file name of the parent, beside this image, without a slash")
 R(MEMBER, 2, NONE, 0, "one image of a coordinated checkpoint, in its manifest")
 F(MEMBER, NODE, 1, U, Q, 1, 126, "", "the node that wrote it")
 F(MEMBER, NAME, 2, TEXT, Q, 1, 255, "", "file name, beside the manifest, without a slash")

@@ -64,6 +64,7 @@ const char* advice(int error) {
 void fail(int error, int pid, const std::vector<std::string>& reasons) {
     const std::string what = error == EOPNOTSUPP ? fmt::format("process {} cannot be captured", pid)
                                                  : fmt::format("process {}: {}", pid, std::strerror(error));
+    if (error == ESTALE) throw Stale(Exit::failed, what, "make a full image", reasons);
     throw Refused(exit_of(error), what, advice(error), reasons);
 }
 
@@ -94,7 +95,8 @@ std::vector<std::string> Device::check(int pid, bool tree) const {
     return lines;
 }
 
-Image Device::capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeout_ms, const std::string& description) const {
+Image Device::capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeout_ms, const std::string& description,
+                      const Place& place) const {
     Text text;
     krg_proc_capture arg{};
     arg.pid = pid;
@@ -104,11 +106,15 @@ Image Device::capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeou
     arg.error = text.where();
     arg.description.at = reinterpret_cast<std::uintptr_t>(description.data());
     arg.description.length = static_cast<std::uint32_t>(description.size());
+    arg.chain = place.chain;
+    arg.parent = place.parent;
+    arg.base.at = reinterpret_cast<std::uintptr_t>(place.base.data());
+    arg.base.length = static_cast<std::uint32_t>(place.base.size());
     if (ioctl(device_.get(), KRG_PROC_CAPTURE, &arg) != 0) {
         const int error = errno;
         fail(error, pid, text.lines(arg.error.length));
     }
-    return {arg.number, arg.bytes, arg.pages, arg.tasks, arg.threads};
+    return {arg.number, arg.bytes, arg.pages, arg.tasks, arg.threads, arg.version};
 }
 
 void Device::release(int pid, bool kill) const {

@@ -40,9 +40,21 @@ private:
     std::vector<std::string> reasons_;
 };
 
+/** An increment cannot be made: what was written since its parent is not known. A full image can. */
+class Stale : public Refused {
+public:
+    using Refused::Refused;
+};
+
+/** Where an image stands in a chain of increments. */
+struct Place {
+    std::uint64_t chain = 0, parent = 0;  // 0: in none; a full image
+    std::string base;                     // file name of the parent
+};
+
 struct Image {
     std::uint64_t number, bytes, pages;
-    std::uint32_t tasks, threads;
+    std::uint32_t tasks, threads, version;
 };
 
 class Device {
@@ -52,9 +64,9 @@ public:
 
     /** What would be refused. */
     [[nodiscard]] std::vector<std::string> check(int pid, bool tree) const;
-    /** @flags: KRG_PROC_*; @fd: where the image goes. */
-    [[nodiscard]] Image capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeout_ms,
-                                const std::string& description) const;
+    /** @flags: KRG_PROC_*; @fd: where the image goes. Throws Refused, or Stale. */
+    [[nodiscard]] Image capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeout_ms, const std::string& description,
+                                const Place& place = {}) const;
     /** Ends what a capture with KRG_PROC_STOP left frozen: all of it is killed, or goes on. */
     void release(int pid, bool kill) const;
 

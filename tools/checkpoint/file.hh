@@ -15,6 +15,8 @@ public:
     /** Removes it, if it did not get its name. */
     ~ImageFile();
 
+    /** What it is called until then. */
+    [[nodiscard]] const std::string& temporary() const { return temporary_; }
     [[nodiscard]] int descriptor() const { return fd_; }
     /** To the disk, then the name, then the folder. What had the name before is replaced. */
     void keep();

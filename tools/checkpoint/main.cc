@@ -5,11 +5,15 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <poll.h>
+#include <random>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <thread>
@@ -24,6 +28,7 @@
 #include "tools/checkpoint/sysv.hh"
 #include "tools/checkpoint/versions.hh"
 #include "tools/krgadm/version.hh"
+#include "tools/lib/chain.hh"
 
 namespace {
 
@@ -41,9 +46,10 @@ volatile std::sig_atomic_t interrupted = 0;
 struct Options {
     int pid = 0;
     std::string file, description;
-    bool tree = false, kill = false, check = false, json = false, pretty = false;
+    bool tree = false, kill = false, check = false, json = false, pretty = false, incremental = false, full = false;
     double timeout_s = 5, every_s = 0;
-    unsigned keep = 3;
+    unsigned keep = 3, full_every = 10;
+    krg::image::Codec codec = krg::image::Codec::plain;
 };
 
 Json head(const char* command) {
@@ -128,55 +134,108 @@ void wait_until_gone(int pidfd, int pid) {
                     "look at its state in /proc");
 }
 
-int save(const Options& options) {
+Descriptor open_process(int pid) { return Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+
+// Packed when the process goes on, or is frozen to be killed: it does not wait for more than the plain bytes.
+Image capture(const Options& options, const Device& device, const ImageFile& file, const Place& place) {
+    const auto flags = (options.tree ? KRG_PROC_TREE : 0U) | (options.kill ? KRG_PROC_STOP : 0U);
+    const auto timeout_ms = static_cast<std::uint32_t>(options.timeout_s * 1000);
+    if (options.codec == krg::image::Codec::plain)
+        return device.capture(options.pid, flags, file.descriptor(), timeout_ms, options.description, place);
+    const ImageFile plain(options.file);
+    Image image = device.capture(options.pid, flags, plain.descriptor(), timeout_ms, options.description, place);
+    image.bytes = krg::image::rewrite(plain.temporary(), file.descriptor(), options.codec, true).size;
+    return image;
+}
+
+void say_saved(const Options& options, const Image& image, const Place& place, double seconds) {
+    if (options.json) {
+        Json text = head("save");
+        text.update({{"pid", options.pid}, {"file", options.file}, {"number", fmt::format("{:#018x}", image.number)}});
+        text.update({{"bytes", image.bytes}, {"pages", image.pages}, {"tasks", image.tasks}, {"threads", image.threads}});
+        text.update({{"killed", options.kill}, {"seconds", seconds}});
+        text.update({{"version", image.version}, {"base", place.base}});
+        print(options, std::cout, text);
+    } else {
+        std::cout << fmt::format("{}: {} processes, {} threads, {} pages, {} bytes{}, {:.2f} s\n", options.file, image.tasks,
+                                 image.threads, image.pages, image.bytes,
+                                 place.base.empty() ? "" : ", an increment of " + place.base, seconds);
+    }
+}
+
+/** @saved is called when the image is safe, before what is killed is. */
+int save(const Options& options, const Place& place = {}, const std::function<void()>& saved = {}) {
     if (options.description.size() > description_max)
         throw Error(Exit::usage, fmt::format("the description is longer than {} bytes", description_max));
     const Device device;
     const Clock::time_point begin = Clock::now();
-    const Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, options.pid, 0)));
+    const Descriptor pidfd = open_process(options.pid);
     if (pidfd.get() < 0 && errno == ESRCH)
         throw Error(Exit::no_object, fmt::format("there is no process {}", options.pid), "look at ps; it may have ended");
     ImageFile file(options.file);
     Image image{};
     {
         const Progress progress(file.descriptor());
-        image = device.capture(options.pid, (options.tree ? KRG_PROC_TREE : 0) | (options.kill ? KRG_PROC_STOP : 0),
-                               file.descriptor(), static_cast<std::uint32_t>(options.timeout_s * 1000), options.description);
+        image = capture(options, device, file, place);
         // What is killed was frozen since: the image is the last that there is of it.
         file.keep();
+        if (saved) saved();
     }
     if (options.kill) {
         device.release(options.pid, true);
         wait_until_gone(pidfd.get(), options.pid);
         std::cerr << remove_objects(options.file);
     }
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (options.json) {
-        Json text = head("save");
-        text.update({{"pid", options.pid}, {"file", options.file}, {"number", fmt::format("{:#018x}", image.number)}});
-        text.update({{"bytes", image.bytes}, {"pages", image.pages}, {"tasks", image.tasks}, {"threads", image.threads}});
-        text.update({{"killed", options.kill}, {"seconds", seconds}});
-        print(options, std::cout, text);
-    } else {
-        std::cout << fmt::format("{}: {} processes, {} threads, {} pages, {} bytes, {:.2f} s\n", options.file, image.tasks,
-                                 image.threads, image.pages, image.bytes, seconds);
-    }
+    say_saved(options, image, place, std::chrono::duration<double>(Clock::now() - begin).count());
     return static_cast<int>(Exit::done);
+}
+
+// What the newest version says of itself, so that it does not matter who made it, or when. Nothing: a full image comes next.
+std::optional<Place> place_after(const Options& options, const Versions& versions) {
+    const std::optional<std::string> newest = versions.newest();
+    if (options.full || !newest) return std::nullopt;
+    try {
+        const krg::image::Link link = krg::image::link_of(*newest);
+        if (!link.chain || link.version + 1 >= options.full_every) return std::nullopt;
+        (void)krg::image::chain_of(*newest);
+        return Place{link.chain, link.number, std::filesystem::path(link.path).filename()};
+    } catch (const Error& error) {
+        std::cerr << fmt::format("checkpoint: {}; a full image is made\n", error.what());
+        return std::nullopt;
+    }
+}
+
+std::uint64_t fresh_chain() {
+    std::random_device random;
+    return std::uint64_t{random()} << 32 | random() | 1;
+}
+
+// An increment where one can be; where it is not known what was written, a full image, which begins a chain of its own.
+int save_version(const Options& options, Versions& versions) {
+    Options once = options;
+    once.file = versions.next();
+    const auto saved = [&] { versions.took(); };
+    if (const std::optional<Place> place = place_after(options, versions)) {
+        try {
+            return save(once, *place, saved);
+        } catch (const Stale& stale) {
+            for (const std::string& reason : stale.reasons()) std::cerr << "checkpoint: " << reason << '\n';
+            std::cerr << "checkpoint: a full image is made\n";
+        }
+    }
+    return save(once, {options.full ? 0 : fresh_chain(), 0, {}}, saved);
 }
 
 // Until the process has ended, or somebody has had enough. One that fails leaves the ones before it, and the next is tried.
 int save_again_and_again(const Options& options) {
     Versions versions(options.file, options.keep);
-    const Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, options.pid, 0)));
+    const Descriptor pidfd = open_process(options.pid);
     if (pidfd.get() < 0)
         throw Error(Exit::no_object, fmt::format("there is no process {}", options.pid), "look at ps; it may have ended");
     Exit last = Exit::done;
     for (Clock::time_point next = Clock::now();;) {
-        Options once = options;
-        once.file = versions.next();
         try {
-            save(once);
-            versions.took();
+            save_version(options, versions);
             last = Exit::done;
         } catch (const Error& error) {
             if (interrupted) return static_cast<int>(Exit::done);
@@ -192,6 +251,14 @@ int save_again_and_again(const Options& options) {
         const int ended = poll(&what, 1, static_cast<int>(std::max<long long>(left, 0)));
         if (ended > 0 || interrupted) return static_cast<int>(last);
     }
+}
+
+int run(const Options& options) {
+    if (options.check) return check(options);
+    if (options.every_s > 0) return save_again_and_again(options);
+    if (!options.incremental) return save(options);
+    Versions versions(options.file, options.keep);
+    return save_version(options, versions);
 }
 
 }  // namespace
@@ -211,7 +278,16 @@ int main(int argc, char** argv) {
                                         "again and again, as 60s, 5m or 2h: FILE leads to the newest version")
                              ->transform(
                                  CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}, {"m", 60}, {"h", 3600}}));
-    app.add_option("--keep", options.keep, "versions that are kept")->needs(every)->check(CLI::Range(1, 1000000));
+    CLI::Option* incremental =
+        app.add_flag("-i,--incremental", options.incremental,
+                     "one more version, as --every makes them: only pages that were written since the last one");
+    app.add_option("--keep", options.keep, "versions that are kept, with what they add to")->check(CLI::Range(1, 1000000));
+    app.add_option("--full-every", options.full_every, "so many versions from one full image to the next")
+        ->check(CLI::Range(1, 10000));
+    app.add_flag("--full", options.full, "with --every: each version is a full image")->needs(every)->excludes(incremental);
+    app.add_option("-c,--compress", options.codec, "pack pages: lz4 or zstd")
+        ->transform(CLI::Transformer(
+            std::map<std::string, krg::image::Codec>{{"lz4", krg::image::Codec::lz4}, {"zstd", krg::image::Codec::zstd}}));
     app.add_flag("-j,--json", options.json, "JSON on standard output");
     app.add_flag("-p,--pretty", options.pretty, "indented JSON");
     app.footer("See checkpoint(1). What came of it is continued by restart(1).");
@@ -220,6 +296,7 @@ int main(int argc, char** argv) {
         if (!options.check && options.file.empty()) throw CLI::RequiredError("FILE");
         if (every->count() && (options.check || options.kill))
             throw CLI::ExcludesError("--every", options.check ? "--check" : "--kill");
+        if (options.check && options.incremental) throw CLI::ExcludesError("--incremental", "--check");
         if (every->count() && (options.every_s < 1 || options.every_s > 1e6))
             throw CLI::ValidationError("--every", "must be from 1 s to 1000000 s");
     } catch (const CLI::ParseError& error) {
@@ -227,7 +304,7 @@ int main(int argc, char** argv) {
     }
     make_interruptible();
     try {
-        const int exit = options.check ? check(options) : options.every_s > 0 ? save_again_and_again(options) : save(options);
+        const int exit = run(options);
         if (!std::cout.flush()) throw Error(Exit::failed, "cannot write to standard output", "is there room where it goes?");
         return exit;
     } catch (const Refused& error) {

@@ -5,11 +5,13 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <system_error>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "tools/lib/chain.hh"
 #include "tools/lib/error.hh"
 
 namespace krg::checkpoint {
@@ -64,8 +66,30 @@ void Versions::took() {
         throw Error(Exit::failed, fmt::format("cannot make {} lead to its newest version: {}", path_, std::strerror(why)));
     }
     next_++;
+    remove_others();
+}
+
+// Whoever is kept keeps what it adds to. When that cannot be told, because one of them is damaged, nothing goes.
+void Versions::remove_others() const {
     const std::vector<std::uint64_t> all = numbers();
-    for (std::size_t i = 0; i + keep_ < all.size(); i++) unlink(name(all[i]).c_str());
+    if (all.size() <= keep_) return;
+    std::set<std::string> needed;
+    try {
+        for (std::size_t i = all.size() - keep_; i < all.size(); i++)
+            for (const image::Link& link : image::chain_of(name(all[i]))) needed.insert(fs::path(link.path).filename());
+    } catch (const Error&) {
+        return;
+    }
+    for (std::size_t i = 0; i + keep_ < all.size(); i++)
+        if (!needed.count(fs::path(name(all[i])).filename())) unlink(name(all[i]).c_str());
+}
+
+std::optional<std::string> Versions::newest() const {
+    std::error_code error;
+    const fs::path target = fs::read_symlink(path_, error);
+    if (error) return std::nullopt;
+    const std::string path = (fs::path(folder_) / target.filename()).string();
+    return fs::is_regular_file(path, error) ? std::optional(path) : std::nullopt;
 }
 
 }  // namespace krg::checkpoint

@@ -3,6 +3,7 @@
 // processes, keys, addresses, or its place among its like; references are compared by the name of what they refer to.
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
@@ -11,7 +12,9 @@
 #include "proc/core/layout.hh"
 #include "proc/core/table.hh"
 #include "tools/krgimg/commands.hh"
+#include "tools/lib/chain.hh"
 #include "tools/lib/image.hh"
+#include "tools/lib/whole.hh"
 
 namespace krg::image {
 namespace {
@@ -190,10 +193,19 @@ void compare_pages(Differences& out, const std::string& owner, const std::vector
     flush();
 }
 
+/** An increment that does not name its parent is compared as it was written. */
+std::string comparable(const std::string& path, std::optional<Whole>& whole) {
+    const Link link = link_of(path);
+    if (link.parent && link.base.empty()) return path;
+    return whole.emplace(path).path();
+}
+
 }  // namespace
 
 Exit diff(const Print& print, const std::string& left, const std::string& right) {
-    const Picture a(left), b(right);
+    // Of increments and packed images the contents are compared, not how they were written.
+    std::optional<Whole> whole_left, whole_right;
+    const Picture a(comparable(left, whole_left)), b(comparable(right, whole_right));
     Differences out(print);
     side_by_side(a.records, b.records, [&](const std::string& name, const auto* l, const auto* r) {
         if (!l || !r) return out.say(name, "", l ? "there" : "absent", r ? "there" : "absent");

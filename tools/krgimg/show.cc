@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 // krgimg show and krgimg check.
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <map>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 #include <nlohmann/json.hpp>
 
 #include "tools/krgimg/commands.hh"
+#include "tools/lib/chain.hh"
 #include "tools/lib/image.hh"
 
 namespace krg::image {
@@ -84,6 +89,23 @@ void check_member(const std::string& manifest, const Item& member) {
                 "restore both from the same checkpoint");
 }
 
+/** An increment is good only with all that it adds to, if it names that; packed pages, if they unpack. How many images it needs beside itself. */
+size_t check_chain(const std::string& path) {
+    const Link link = link_of(path);
+    if (is_whole(path) || (link.parent && link.base.empty())) return 0;
+    const size_t needed = chain_of(path).size() - 1;
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0) throw Error(Exit::failed, fmt::format("/dev/null: {}", std::strerror(errno)));
+    try {
+        (void)rewrite(path, nowhere, Codec::plain, false);
+    } catch (...) {
+        close(nowhere);
+        throw;
+    }
+    close(nowhere);
+    return needed;
+}
+
 }  // namespace
 
 Exit show(const Print& print, const std::vector<std::string>& files, const std::string& only) {
@@ -119,11 +141,14 @@ Exit check(const Print& print, const std::vector<std::string>& files) {
         std::vector<Item> members;
         const Summary s = check_one(path, &members);
         for (const Item& member : members) check_member(path, member);
+        const size_t needed = check_chain(path);
         if (!print.json)
-            fmt::print(print.out, "{}: ok, {} records, {} tasks, {} threads, {} pages, {} bytes of data{}\n", path,
+            fmt::print(print.out, "{}: ok, {} records, {} tasks, {} threads, {} pages, {} bytes of data{}{}\n", path,
                        s.totals.records, s.totals.tasks, s.totals.threads, s.totals.pages, s.totals.data,
-                       members.empty() ? "" : fmt::format(", {} members ok", members.size()));
-        images.push_back({{"file", path}, {"ok", true}, {"members", members.size()}, {"totals", totals_json(s)}});
+                       members.empty() ? "" : fmt::format(", {} members ok", members.size()),
+                       needed ? fmt::format(", an increment: the {} images it needs are ok", needed) : "");
+        images.push_back(
+            {{"file", path}, {"ok", true}, {"members", members.size()}, {"needs", needed}, {"totals", totals_json(s)}});
     }
     if (!print.json) return Exit::done;
     Json json = head_of("check");

@@ -157,6 +157,25 @@ Summary read(const std::string& path, const Visitor& visitor) {
     return summary;
 }
 
+void peek(const std::string& path, const std::function<void(u64 number, const Item&)>& record) {
+    File file(path);
+    const auto memory = std::make_unique<u64[]>((krg_ghost_memory(first_objects) + 7) / 8);
+    krg_ghost_reader* reader = krg_ghost_reader_init(memory.get(), first_objects, nullptr);
+    u64 index = 0;
+    krg_ghost_step step{};
+    while (krg_ghost_next(reader, &step) == 0 && step.kind != KRG_GHOST_DONE) {
+        if (step.kind == KRG_GHOST_NEED) {
+            if (file.take(step.at, step.length) < step.length && krg_ghost_truncated(reader)) break;
+        } else if (step.kind == KRG_GHOST_DATA) {
+            file.skip(step.length);
+            if (krg_ghost_pass(reader)) break;
+        } else {
+            record(krg_ghost_number(reader), item_of(reader, step, index++));
+        }
+    }
+    if (krg_ghost_reader_error(reader)->code) refuse(path, *krg_ghost_reader_error(reader));
+}
+
 std::string shown(u16 type, const Value& value) {
     const auto* record = ghost::find_record(type);
     const auto* rule = record ? ghost::find_field(*record, value.field) : nullptr;

@@ -50,6 +50,9 @@ struct Visitor {
 /** Reads all of @path and checks all of it. Throws krg::Error: what is wrong, where, and what to do. */
 Summary read(const std::string& path, const Visitor& visitor);
 
+/** Its records from the first one on, with the number of the image, until @record throws. Data are neither read nor checked. */
+void peek(const std::string& path, const std::function<void(u64 number, const Item&)>& record);
+
 /** One value for people, and for programs: 64-bit values as hexadecimal text, smaller ones as numbers, bytes as hexadecimal text. */
 std::string shown(u16 type, const Value& value);
 Json json_of(u16 type, const Value& value);

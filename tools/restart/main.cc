@@ -16,6 +16,7 @@
 
 #include "tools/krgadm/version.hh"
 #include "tools/lib/error.hh"
+#include "tools/lib/whole.hh"
 #include "tools/restart/check.hh"
 #include "tools/restart/restore.hh"
 
@@ -130,7 +131,8 @@ int run(Arguments& arguments) {
     if (arguments.home) return come_home(arguments);
     if (arguments.incoming) return come_in(arguments);
     for (const std::string& word : arguments.substitutes) add_substitute(arguments.options, word);
-    krg::restart::Plan plan(arguments.image);
+    const krg::image::Whole whole(arguments.image);
+    krg::restart::Plan plan(whole.path());
     if (arguments.options.pids) plan.replace_pids();
     if (arguments.check) return check_only(arguments, plan);
     const krg::restart::Restored restored = krg::restart::restore(plan, arguments.options);

@@ -47,8 +47,8 @@ struct krg_proc_capture {
 	__s32 fd;		/* the image is written from its position on, with the caller's rights */
 	__u32 flags;		/* KRG_PROC_TREE, _KILL, _STOP, _IGNORE_UNSUPPORTED */
 	__u32 timeout_ms;	/* for all threads to stop; 0: 5000 */
-	__u64 chain;		/* of increments; 0: none */
-	__u64 parent;		/* number of the image this one adds to; 0: a full image */
+	__u64 chain;		/* of increments, a random number; 0: none, and writes are not noted for a next one */
+	__u64 parent;		/* number of the image this one adds to, the last one of the chain; 0: a full image */
 	struct krg_proc_text error;		/* what was refused, or failed */
 	struct krg_proc_text description;	/* in: at and length, at most 4096 bytes; room is 0 */
 	__u64 number;		/* out: of the image */
@@ -56,6 +56,9 @@ struct krg_proc_capture {
 	__u64 pages;		/* out: that the image describes */
 	__u32 tasks;		/* out */
 	__u32 threads;		/* out */
+	struct krg_proc_text base;	/* in: at and length, file name of the parent, at most 255 bytes; room is 0 */
+	__u32 version;		/* out: place in the chain */
+	__u32 pad;
 };
 
 /* Freezes a process; or lets one go on that was frozen through this same file. */
