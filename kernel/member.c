@@ -24,6 +24,7 @@
 #include <linux/slab.h>
 
 #include "member.h"
+#include "memory.h"
 #include "node.h"
 #include "session.h"
 #include "stats.h"
@@ -133,7 +134,7 @@ static void member_give_up(const char *why)
 	krg_view_fail();
 }
 
-static void member_notify(const struct krg_mbr_action *act)
+static int member_tell(const struct krg_mbr_action *act)
 {
 	struct krg_view *copy = NULL;
 	struct krg_mbr_view view;
@@ -143,13 +144,23 @@ static void member_notify(const struct krg_mbr_action *act)
 		krg_mbr_get_view(krg_member.engine, &view);
 		copy = krg_view_copy(&view, krg_member.self, GFP_ATOMIC);
 		if (!copy)
-			goto fail;
+			return -ENOMEM;
 	}
-	if (!krg_view_notify(act->type, copy, act->node, act->reason, act->epoch, act->arg))
-		return;
-fail:
+	return krg_view_notify(act->type, copy, act->node, act->reason, act->epoch, act->arg);
+}
+
+static void member_notify(const struct krg_mbr_action *act)
+{
+	unsigned int tries = 0;
+	int err;
+
+	/* The only wait of this thread, much shorter than a lease: the end of the node is worse. */
+	do
+		err = member_tell(act);
+	while (krg_memory_later(err, &tries));
 	/* A view that cannot be told to the subscribers must not be acted on. */
-	member_give_up("out of memory while the view changed");
+	if (err)
+		member_give_up("out of memory while the view changed");
 }
 
 static void member_act(const struct krg_mbr_action *act)
