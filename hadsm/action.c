@@ -305,8 +305,10 @@ static void carry_out(struct hadsm_domain *d, const struct krg_dsm_action *a)
 		break;
 	case KRG_DSM_ACT_PREPARED:	/* it has: nothing of the old epoch waits outside of the engine */
 		d->prepared = a->epoch;
+		hadsm_recovering(d, true);
 		break;
 	case KRG_DSM_ACT_RECOVERED:
+		hadsm_recovering(d, false);
 		break;
 	default:
 		pr_warn_once("engine action %u is not known here\n", a->type);

@@ -31,8 +31,11 @@ static struct vfsmount *hadsm_store_mnt;
 
 /* ---- memory of the engine ---- */
 
+/* How often, a jiffy apart, the memory for making a directory anew is waited for in one epoch. */
+#define HADSM_PATIENCE		50
+
 /* Receiving threads may dig into the reserves; the engine's tables must not. */
-static void *engine_alloc(void *context, u64 bytes)
+static void *engine_try_alloc(u64 bytes)
 {
 	unsigned int flags;
 	void *memory;
@@ -47,6 +50,30 @@ static void *engine_alloc(void *context, u64 bytes)
 	memory = kvmalloc(bytes, GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN);
 	memalloc_noio_restore(flags);
 	return memory;
+}
+
+/*
+ * Nothing that is missing while a directory is made anew can be refused to anybody: it would take another epoch, and then
+ * all of the same memory again.
+ */
+static void *engine_alloc(void *context, u64 bytes)
+{
+	void *memory = engine_try_alloc(bytes);
+	struct hadsm_domain *d = context;
+
+	while (!memory && d->recovering && d->patience) {
+		d->patience--;
+		schedule_timeout_uninterruptible(1);
+		memory = engine_try_alloc(bytes);
+	}
+	return memory;
+}
+
+void hadsm_recovering(struct hadsm_domain *d, bool recovering)
+{
+	lockdep_assert_held(&d->lock);
+	d->recovering = recovering;
+	d->patience = HADSM_PATIENCE;
 }
 
 static void engine_free(void *context, void *memory, u64 bytes)
@@ -222,6 +249,7 @@ static struct hadsm_domain *domain_create(u64 id)
 	INIT_DELAYED_WORK(&d->letter_work, hadsm_letter_work);
 	INIT_DELAYED_WORK(&d->pin_work, domain_pin_work);
 	cfg.seed = get_random_u64();
+	cfg.memory.context = d;
 	d->engine = krg_dsm_new(&cfg, div_u64(ktime_get_ns(), NSEC_PER_USEC));
 	if (!d->engine)
 		goto free;

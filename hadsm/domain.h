@@ -139,6 +139,8 @@ struct hadsm_domain {
 	unsigned int nr_spares;
 	struct list_head reserve;	/* pages, by lru: for what arrives when there is no memory */
 	unsigned int nr_reserve;
+	bool recovering;		/* between PREPARED and RECOVERED */
+	unsigned int patience;		/* how often memory may still be waited for meanwhile */
 	unsigned int nr_letters;
 	DECLARE_BITMAP(blocked, KRG_DSM_NODES_MAX + 1);	/* whose letters have to wait, in one round */
 	struct hadsm_task snapshot;	/* at most one is under way */
@@ -224,6 +226,8 @@ struct hadsm_domain *hadsm_domain_find(u64 id);
 /** The domain in place @n of the list, with a reference; NULL: there are not so many. */
 struct hadsm_domain *hadsm_domain_nth(unsigned int n);
 void hadsm_domain_put(struct hadsm_domain *d);
+/** The engine makes its directory anew, or has. Under domain.lock. */
+void hadsm_recovering(struct hadsm_domain *d, bool recovering);
 /** This node's part in @d is over: who waits gets -EIO, all pages go. Under hadsm_domains_mutex. */
 void hadsm_domain_stop(struct hadsm_domain *d);
 /** Of the mount @name with @mounted replicas: the domain of its files with @replicas. */
