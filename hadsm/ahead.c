@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Read-ahead: who reads a file from one page to the next, through a mapping or with
- * read(), and what should therefore come before it is asked for. Only guesses are
- * made here: which of the pages can come without making anybody wait is for the
+ * read(), and what should therefore come before it is asked for; and who writes one in
+ * that way, where nobody has written before. Only guesses are made here: which of the pages can come without making anybody wait is for the
  * engines to say.
  *
  * What is known of a reader is in the open file, in the kernel's own record for that:
@@ -22,6 +22,7 @@
 #include "domain.h"
 
 #define HADSM_AHEAD_FIRST	16	/* pages, when a second one has been read behind the first */
+#define HADSM_AHEAD_WRITE_MAX	64u	/* pages a writer may have that it has not written */
 #define HADSM_AHEAD_MARK	32
 #define HADSM_SPARES_KEPT	64	/* when nothing is on its way: skipped pages leave theirs behind */
 
@@ -71,6 +72,34 @@ struct hadsm_ahead hadsm_ahead_miss(struct file *file, pgoff_t index, pgoff_t mo
 	ra->size = distance;
 	ra->prev_pos = index;
 	return ahead_range(file, index, from, max_t(pgoff_t, distance, min_t(pgoff_t, more, max)));
+}
+
+struct hadsm_ahead hadsm_ahead_write(struct file *file, pgoff_t index, bool sequential, bool random)
+{
+	struct file_ra_state *ra = &file->f_ra;
+	unsigned int max = min(READ_ONCE(hadsm_ahead_pages), HADSM_AHEAD_WRITE_MAX), distance = ra->size;
+	struct hadsm_ahead a = { .first = 1, .last = 0 };
+	loff_t last = ra->prev_pos;
+	pgoff_t from = index + 1;
+
+	if (!max || random) {
+		distance = 0;
+	} else if (distance && index >= last && index <= ra->start) {
+		ra->prev_pos = index;
+		if (index + distance / 2 < ra->start)
+			return a;	/* every fault of a writer comes here: it asks when half of what it has is used */
+		distance = min(2 * distance, max);
+		from = max(from, ra->start);
+	} else if (sequential || (last >= 0 && index == last + 1)) {
+		distance = min_t(unsigned int, HADSM_AHEAD_FIRST, max);
+	} else {
+		distance = 0;
+	}
+	ra->size = distance;
+	ra->prev_pos = index;
+	a = ahead_range(file, index, from, distance);
+	a.write = true;
+	return a;
 }
 
 void hadsm_ahead_hit(struct file *file, struct hadsm_store *s, struct folio *folio)
@@ -131,7 +160,9 @@ static unsigned int ahead_memory(struct hadsm_domain *d, unsigned int count)
 
 void hadsm_ahead_ask(struct hadsm_store *s, const struct hadsm_ahead *a)
 {
-	struct krg_dsm_event ev = { .type = KRG_DSM_EV_AHEAD };
+	struct krg_dsm_event ev = {
+		.type = KRG_DSM_EV_AHEAD, .mode = a->write ? KRG_DSM_WRITE : KRG_DSM_READ,
+	};
 	struct hadsm_domain *d = s->domain;
 	pgoff_t first = a->first, chunk = 1 << KRG_DSM_CHUNK_SHIFT;
 	unsigned int count, got;
@@ -142,7 +173,7 @@ void hadsm_ahead_ask(struct hadsm_store *s, const struct hadsm_ahead *a)
 	hadsm_cork(d, false);
 	for (; first <= a->last; first += count) {
 		count = min3(a->last - first + 1, chunk - first % chunk, (pgoff_t)KRG_DSM_RANGE_MAX);
-		got = ahead_memory(d, count);
+		got = a->write ? count : ahead_memory(d, count);	/* of what is to be written no page comes */
 		if (!got)
 			break;
 		ev.object = hadsm_object(s, first);

@@ -108,9 +108,10 @@ struct hadsm_letter {
 	u8 data[];
 };
 
-/* Pages that will probably be read soon; none when first > last. */
+/* Pages that will probably be read soon, or written for the first time; none when first > last. */
 struct hadsm_ahead {
 	pgoff_t first, last;
+	bool write;
 };
 
 struct hadsm_domain {
@@ -323,6 +324,8 @@ void hadsm_uncork(struct hadsm_domain *d, bool all);
 extern unsigned int hadsm_ahead_pages;
 /** Page @index of @file has to be fetched; whoever asks goes on to read @more pages behind it. What should come with it. */
 struct hadsm_ahead hadsm_ahead_miss(struct file *file, pgoff_t index, pgoff_t more, bool sequential, bool random);
+/** Page @index of @file has to be fetched to be written: which behind it will probably be written for the first time soon. */
+struct hadsm_ahead hadsm_ahead_write(struct file *file, pgoff_t index, bool sequential, bool random);
 /** @folio of @s, locked or held, is read through @file: if it is marked, it is time to ask for more. */
 void hadsm_ahead_hit(struct file *file, struct hadsm_store *s, struct folio *folio);
 /** Asks for @a. Under domain.lock. */
@@ -366,8 +369,11 @@ int hadsm_page_hold(struct hadsm_store *s, pgoff_t index, u16 mode, struct hadsm
 /** A batch has write-protected what is held: has it granted again, from what is here. -EBUSY: that is not possible. */
 int hadsm_page_hold_again(struct hadsm_waiter **held);
 void hadsm_page_unhold(struct hadsm_waiter *w);
-/** Somebody is about to write all of pages @first..@last: has them asked for, some of them at once, and does not wait. */
-void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last);
+/**
+ * Somebody is about to write pages @first..@last, and then those up to @upto: has them asked for, the first ones so that they
+ * come into the page cache, and does not wait. Nobody has written them before.
+ */
+void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last, pgoff_t upto);
 /** All that is dirty in the domain becomes durable. */
 int hadsm_sync(struct hadsm_domain *d);
 /** Pages @first..@last become zeros that were never written, on all nodes. Sleeps, killable. */

@@ -16,6 +16,7 @@
 
 /* Pages of one write() that may be on their way together. */
 #define WRITE_AHEAD		16
+#define WRITE_RIGHTS		64	/* ... that may be granted together */
 
 /* A size that changes between asking and using it is asked for again, so often. */
 #define SIZE_TRIES		8
@@ -113,16 +114,16 @@ static ssize_t write_piece(struct hadsm_store *s, loff_t pos, size_t len, struct
 	return copied;
 }
 
-/* Keeps 8 to 16 pages of what is to be written behind the end of the file asked for. */
+/* Keeps 8 to 16 pages of what is to be written behind the end of the file asked for, and the right to write more. */
 static void write_want(struct hadsm_store *s, loff_t pos, size_t count, pgoff_t *wanted)
 {
 	pgoff_t index = pos >> PAGE_SHIFT, last = (pos + count - 1) >> PAGE_SHIFT;
-	pgoff_t first = max(*wanted, index);
+	pgoff_t first = max(*wanted, index), upto = min(last, index + WRITE_RIGHTS - 1);
 
 	if (index == last || first > last || first > index + WRITE_AHEAD / 2)
 		return;
 	last = min(last, index + WRITE_AHEAD - 1);
-	hadsm_page_want(s, first, last);
+	hadsm_page_want(s, first, last, upto);
 	*wanted = last + 1;
 }
 

@@ -242,9 +242,10 @@ static bool page_here(struct hadsm_store *s, pgoff_t index)
  * is about to write. Nobody waits for these grants: they are used the moment they come,
  * and who wants a page that was taken away again in between asks once more.
  */
-void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last)
+void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last, pgoff_t upto)
 {
 	struct krg_dsm_event ev = { .type = KRG_DSM_EV_REQUEST, .mode = KRG_DSM_WRITE };
+	struct hadsm_ahead a = { .first = first, .last = upto, .write = true };
 	struct hadsm_waiter *w[HADSM_WANT_MAX];
 	struct hadsm_domain *d = s->domain;
 	unsigned int count = 0, i;
@@ -263,6 +264,7 @@ void hadsm_page_want(struct hadsm_store *s, pgoff_t first, pgoff_t last)
 		return;
 	mutex_lock(&d->lock);
 	hadsm_cork(d, true);
+	hadsm_ahead_ask(s, &a);		/* one message for all of them, then the requests need none */
 	for (i = 0; i < count; i++) {
 		if (!d->engine || d->draining || d->suspended) {
 			kref_put(&w[i]->ref, hadsm_waiter_release);
@@ -504,6 +506,8 @@ static vm_fault_t fault_repeat(struct vm_fault *vmf, struct hadsm_store *s, u16 
 	err = fault_check_size(file_inode(file), index);
 	if (!err && mode == KRG_DSM_READ)
 		a = hadsm_ahead_miss(file, index, 0, flags & VM_SEQ_READ, flags & VM_RAND_READ);
+	else if (!err)
+		a = hadsm_ahead_write(file, index, flags & VM_SEQ_READ, flags & VM_RAND_READ);
 	if (!err)
 		err = page_fetch(s, index, mode, &a);
 	if (err && err != -EINTR)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// What nobody waits for yet: a run of objects that a program will probably read soon.
+// What nobody waits for yet: a run of objects that a program will probably read soon, or write for the first time.
 // One message asks for all of them, but each has a transaction of its own, like any
 // read. What is busy, written at the moment or in need of repair is skipped by its
 // home or declined by its holder: nobody ever waits for a request made ahead.
@@ -21,17 +21,20 @@ void Engine::ahead(const krg_dsm_event& ev) {
     m.key = first;
     m.policy = ev.object.policy;
     m.request = request;
+    m.mode = ev.mode == KRG_DSM_WRITE ? static_cast<u8>(KRG_DSM_WRITE) : static_cast<u8>(KRG_DSM_READ);
     m.op = op_ = new_op();
     m.lazy = true;
     for (u64 i = 0; first.index + i <= last.index; i++)
-        if (ask_ahead(Key{first.container, first.index + i}, m.policy, request)) m.bits[0] |= 1ull << i;
+        if (ask_ahead(Key{first.container, first.index + i}, m.policy, request, m.mode)) m.bits[0] |= 1ull << i;
     if (!m.bits[0] || send(home(first, m.policy), m)) return;
     on_skipped(m);  // the connection is broken: a new epoch comes, and what is wanted is asked for then
 }
 
 /// Counts @key to the request, if there is nothing of it here or under way.
-bool Engine::ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request) {
+bool Engine::ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request, u8 mode) {
     Obj* o = objects_.find(key);
+    const bool write = mode == KRG_DSM_WRITE;
+    if (write && o && o->state != KRG_DSM_I) return false;  // somebody has used it, so this would not be its first write
     if (o && o->state == KRG_DSM_S && !o->mapped) {
         o->offer = true;  // came before, and was not taken then
         ready(*o);
@@ -42,7 +45,7 @@ bool Engine::ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request
         return false;
     if (ahead_ >= cfg_.params.ahead_max) return false;
     if (!o && !(o = obj(key, policy))) return false;
-    o->asked = KRG_DSM_READ;
+    o->asked = mode;
     o->ahead = true;
     o->request = request;
     o->op = op_;
@@ -101,16 +104,20 @@ void Engine::offer_taken() {
 
 // The home
 
-/// Nothing has to be done before the object can be read, and nobody else wants it.
-bool Engine::easy(const Entry& e) const {
+/// Nothing has to be done before the object can be read, and nobody else wants it. To be written ahead it has to be what nobody
+/// has or ever wrote: such a grant takes nothing from anybody, so nodes that write side by side do not take turns.
+bool Engine::easy(const Entry& e, u8 mode) const {
     if (!e.stale.empty() || e.queue || e.repair) return false;
+    if (mode == KRG_DSM_WRITE && !KRG_DSM_MUTANT(RunOverWritten))
+        return !e.exclusive && !copies(e) && e.frozen.empty() && !initialised(e.key);
     if (e.exclusive) return e.retained.count() + 1 >= copies_needed(e.policy);
     return copies(e) || !initialised(e.key);
 }
 
 void Engine::on_range(NodeId from, const Message& m) {
     const u64 in_chunk = m.key.index & ((1u << KRG_DSM_CHUNK_SHIFT) - 1), left = (1u << KRG_DSM_CHUNK_SHIFT) - in_chunk;
-    if (left < KRG_DSM_RANGE_MAX && m.bits[0] >> left) {
+    const bool sane = m.mode == KRG_DSM_READ || m.mode == KRG_DSM_WRITE;
+    if (!sane || (left < KRG_DSM_RANGE_MAX && m.bits[0] >> left)) {
         impossible(from);
         return;
     }
@@ -129,7 +136,7 @@ void Engine::on_range(NodeId from, const Message& m) {
 bool Engine::take_range(NodeId from, const Message& m, const Key& key) {
     Entry* e = home_serving_ && !lost_ ? entry(key, m.policy) : nullptr;
     if (!e) return false;
-    const bool held = e->phase != Phase::idle || e->hole != Hole::none || (hole_ && hole_->covers(key)) || !easy(*e);
+    const bool held = e->phase != Phase::idle || e->hole != Hole::none || (hole_ && hole_->covers(key)) || !easy(*e, m.mode);
     Want* w = held ? nullptr : heap_.make<Want>();
     if (!w) {
         forget_if_empty(*e);
@@ -137,7 +144,7 @@ bool Engine::take_range(NodeId from, const Message& m, const Key& key) {
     }
     w->type = Type::get;
     w->node = from;
-    w->mode = KRG_DSM_READ;
+    w->mode = m.mode;
     w->ahead = true;
     w->request = m.request;
     w->op = m.op;

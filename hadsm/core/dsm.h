@@ -184,6 +184,8 @@ enum krg_dsm_event_type {
 	/*
 	 * Objects object.index..last, at most KRG_DSM_RANGE_MAX and of one chunk, will probably be read soon.
 	 * Those that can be had without making anybody wait come here as OFFERs; of the others nothing is heard.
+	 * mode WRITE: they will probably be written for the first time. Nothing is heard of any: a REQUEST for one that has
+	 * come needs no message.
 	 */
 	KRG_DSM_EV_AHEAD,
 	KRG_DSM_EV_TICK,	/* time passed (at or after the deadline) */

@@ -336,12 +336,12 @@ private:
 
     // ahead.cc: what nobody waits for yet
     void ahead(const krg_dsm_event& ev);
-    [[nodiscard]] bool ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request);
+    [[nodiscard]] bool ask_ahead(const Key& key, const krg_dsm_policy& policy, u64 request, u8 mode);
     void not_ahead(Obj& o);
     void offer(Obj& o);
     void on_range(NodeId from, const Message& m);
     [[nodiscard]] bool take_range(NodeId from, const Message& m, const Key& key);
-    [[nodiscard]] bool easy(const Entry& e) const;
+    [[nodiscard]] bool easy(const Entry& e, u8 mode) const;
     void on_skipped(const Message& m);
     [[nodiscard]] bool can_spare(const Obj& o) const;
     void decline(Obj& o);

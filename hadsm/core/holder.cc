@@ -232,9 +232,11 @@ void Engine::hand_over(Obj& o) {
         send_page(o, c.node, m);
         o.unused = false;
         o.rset = {};
-        const bool stays = c.rset.has(cfg_.self) && !o.version.zero() && !straight;
-        if (stays) {
+        const bool backup = c.rset.has(cfg_.self) && !straight;
+        if (backup && !o.version.zero()) {
             o.state = KRG_DSM_R;
+        } else if (backup) {
+            drop_copy(o);  // came ahead and was never written: the committed version is zeros, which everybody has
         } else {
             o.state = KRG_DSM_F;
             o.handed_to = c.node;

@@ -112,7 +112,7 @@ void Engine::begin_transaction(Entry& e) {
 void Engine::continue_transaction(Entry& e) {
     e.phase = Phase::idle;
     op_ = e.current.op;
-    if (e.current.ahead && !easy(e)) {
+    if (e.current.ahead && !easy(e, e.current.mode)) {
         refuse(e, Errno::busy);
         return;
     }

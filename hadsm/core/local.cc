@@ -116,7 +116,8 @@ void Engine::grant_local(Obj& o) {
             return;
         }
         if (!vain && write && !announced(o)) {
-            if (!o.init_acks) announce(o);
+            // A request that a view change left behind is answered first: it has another id.
+            if (!o.init_acks && !o.asked) announce(o);
             return;
         }
         if (vain ? !error(object_of(o), w->token, Errno::busy) : !grant_one(o, *w)) {
@@ -342,7 +343,11 @@ void Engine::finish_grant(Obj& o) {
         stats_.ahead_got++;
         not_ahead(o);
     }
-    if (ahead) o.unused = false;  // there is no program whose first use it has to wait for
+    if (ahead) {  // there is no program whose first use it has to wait for, nor anything to hold it for before that
+        o.unused = false;
+        o.hold_until = now_;
+        o.initialised = o.initialised || (KRG_DSM_MUTANT(RunIsAnnounced) && mode == KRG_DSM_WRITE);
+    }
     o.offer = ahead;
     o.asked = 0;
     o.request = 0;

@@ -129,7 +129,7 @@ bool fields(A& a, M& m) {
     case Type::invalidated: object(a, m), a.u64s(m.request), a.u16s(m.answer), a.flag(m.keep); return true;
     case Type::pinned: object(a, m), a.u64s(m.request), a.u16s(m.answer), nodes(a, m); return true;
     case Type::demoted: object(a, m), version(a, m); return true;
-    case Type::get_range:
+    case Type::get_range: object(a, m), a.u64s(m.request), a.u8s(m.mode), a.u64s(m.bits[0]); return true;
     case Type::skipped: object(a, m), a.u64s(m.request), a.u64s(m.bits[0]); return true;
     case Type::release: object(a, m), a.u64s(m.request), a.flag(m.keep); return true;
     case Type::released:

@@ -20,7 +20,7 @@
 //	COPY         home -> holder      make a retained copy at node; keep: only if there is room for it
 //	RETAIN       holder -> backup    that copy
 //	RETAINED     backup -> home      error 0: have it
-//	GET_RANGE    requester -> home   would like to read these objects, if nobody has to wait for that
+//	GET_RANGE    requester -> home   would like to read these objects, or write what was never written, if nobody has to wait for that
 //	SKIPPED      home -> requester   these of them not
 //	DECLINED     holder -> home      not this one: it is in use (answer to a FORWARD ahead)
 //	EVICT        holder -> home      wants to give up its copy; keep: only if that needs no other

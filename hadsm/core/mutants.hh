@@ -34,6 +34,8 @@
     X(DeclinedStaysBusy, "an object whose holder declined stays in its transaction")                                           \
     X(SkipForgetsWaiter, "a program that waits for what was skipped is not asked for again")                                   \
     X(OfferNotCounted, "what an edge took of an offer is believed to be still in the engine")                                  \
+    X(RunOverWritten, "a run of first writes is granted over what others wrote, as zeros")                                     \
+    X(RunIsAnnounced, "what came ahead to be written counts as announced to those who keep its bit")                           \
     X(LastComeFirstServed, "the newest request in a home's queue is served first")                                             \
     X(InjectionWithoutRoom, "a full node takes in what another one evicts")                                                    \
     X(RefusedInjectionDropped, "an evicted copy is dropped though the node that should take it has refused")                   \

@@ -47,8 +47,9 @@ void Engine::write_transaction(Entry& e) {
         forward(e, e.writer, q, KRG_DSM_WRITE);
         return;
     }
-    if (!copies(e)) {
-        if (initialised(e.key) && !KRG_DSM_MUTANT(LostReadsZero)) {
+    const bool ahead = e.current.ahead;
+    if (!copies(e) || (ahead && KRG_DSM_MUTANT(RunOverWritten))) {
+        if (!copies(e) && initialised(e.key) && !KRG_DSM_MUTANT(LostReadsZero)) {
             stats_.lost++;
             trace_object(KRG_DSM_T_LOST, op_, e.key, q);
             refuse(e, Errno::io);
@@ -67,9 +68,9 @@ void Engine::write_transaction(Entry& e) {
     e.source = holds || e.version.zero() ? 0 : holder_for(e, q);
     // What is there may always be written; something new only where its copies have room.
     const bool fresh = e.version.zero() && durable(e.policy) && !e.current.flag;
-    e.rset = choose_rset(e, q, e.source, fresh ? Room::tight : Room::full);
+    e.rset = choose_rset(e, q, e.source, !fresh ? Room::full : ahead ? Room::enough : Room::tight);
     if (fresh && e.rset.count < wanted) {
-        stats_.writes_refused++;
+        if (!ahead) stats_.writes_refused++;
         refuse(e, Errno::nospc);
         return;
     }

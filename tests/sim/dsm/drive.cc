@@ -15,7 +15,11 @@ namespace {
 /// Picks moves by weight; its state is the seed's.
 class Driver {
 public:
-    Driver(World& world, u64 seed) : world_(world), setup_(world.setup()), rng_(derive(seed, "moves")) {
+    Driver(World& world, u64 seed)
+        : world_(world),
+          setup_(world.setup()),
+          rng_(derive(seed, "moves")),
+          runs_(derive(seed, "runs to be written")) {
         for (auto& row : slow_)
             for (bool& slow : row) slow = setup_.slow_pair != 0 && rng_.chance(1, setup_.slow_pair);
     }
@@ -43,6 +47,7 @@ private:
     World& world_;
     const Setup& setup_;
     Rng rng_;
+    Rng runs_;  ///< to be read, or to be written: of its own, so that older seeds still begin as they did
     bool slow_[nodes_max + 1][nodes_max + 1] = {};
     std::vector<Choice> choices_;
     u64 total_ = 0;
@@ -131,6 +136,7 @@ void Driver::fill(Move& m) {
     case MoveKind::ahead: {
         Move more = m;
         for (m.x = more.x = m.b; world_.enabled(more); more.x++) m.x = more.x;  // as far as it goes
+        m.c = runs_.chance(1, 2) ? 1 : 0;
         break;
     }
     case MoveKind::evict: m.c = setup_.memory_pages != 0 && rng_.chance(1, 3) ? 1 : 0; break;

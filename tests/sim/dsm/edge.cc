@@ -263,9 +263,10 @@ void Edge::punch(u64 now, unsigned first, u64 last, Objects objects) {
     step(now, ev);
 }
 
-void Edge::ahead(u64 now, unsigned first, unsigned last) {
+void Edge::ahead(u64 now, unsigned first, unsigned last, bool write) {
     krg_dsm_event ev{};
     ev.type = KRG_DSM_EV_AHEAD;
+    ev.mode = write ? KRG_DSM_WRITE : KRG_DSM_READ;
     ev.object = setup_.objects[first];
     ev.last = setup_.objects[last].index;
     if (setup_.scripted) s_.program[0].script_at++;

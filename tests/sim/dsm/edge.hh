@@ -147,7 +147,7 @@ public:
     /// @p objects: those of the range from @p first to index @p last.
     void punch(u64 now, unsigned first, u64 last, Objects objects);
     /// Objects @p first to @p last, which have adjacent indexes.
-    void ahead(u64 now, unsigned first, unsigned last);
+    void ahead(u64 now, unsigned first, unsigned last, bool write);
 
     /// Nothing is waiting, granted, under way.
     [[nodiscard]] bool quiet() const;

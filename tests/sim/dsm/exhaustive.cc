@@ -58,8 +58,8 @@ struct Scenario {
     unsigned boots = 0;                            ///< of nodes that crashed; then all who knew anything may die, too
 };
 
-constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, E = Op::evict, Y = Op::sync, C = Op::point,
-             B = Op::rollback;
+constexpr Op R = Op::read, U = Op::update, P = Op::punch, A = Op::ahead, W = Op::ahead_write, E = Op::evict, Y = Op::sync,
+             C = Op::point, B = Op::rollback;
 
 const std::vector<Scenario>& scenarios() {
     static const std::vector<Scenario> all = {
@@ -101,6 +101,25 @@ const std::vector<Scenario>& scenarios() {
          {{{U, 1}}, {{A, 0}, {R, 1}}, {{R, 0}}}},
         {"ahead-durable", "the same with k = 2", 2, 2, 0, {{{U, 1}}, {{A, 0}, {R, 1}}, {}}},
         {"ahead-crash", "a run of two objects ahead, k = 2, any node may crash", 2, 2, 1, {{{U, 1}}, {{A, 0}}, {}}},
+        {"run",
+         "a run of two volatile objects is asked for to be written, while one of them is, and one of them is read",
+         2,
+         1,
+         0,
+         {{{U, 1}}, {{W, 0}, {U, 0}}, {{R, 0}}}},
+        {"run-durable", "the same with k = 2, two nodes", 2, 2, 0, {{{U, 1}}, {{W, 0}, {U, 0}}}},
+        {"run-crash",
+         "a run to be written and a write, volatile, any node may crash",
+         2,
+         1,
+         1,
+         {{{R, 0}}, {{W, 0}, {U, 0}}, {}}},
+        {"run-durable-crash",
+         "a run to be written, k = 2, a read, any node may crash",
+         2,
+         2,
+         1,
+         {{{R, 0}}, {{W, 0}, {U, 0}}, {}}},
         {"hole-volatile-crash", "the same, volatile, the hole's node reads", 1, 1, 1, {{{U, 0}}, {{P, 0}, {R, 0}}, {}}},
         {"volatile-reset", "a writer and a reader, a view change without a loss", 1, 1, 0, {{{U, 0}}, {{R, 0}}, {}}, 1},
         {"durable-reset",
@@ -261,6 +280,7 @@ Move Explorer::step_of(NodeId node) const {
     switch (op) {
     case Op::punch: return {MoveKind::punch, n, object, 0, object};
     case Op::ahead: return {MoveKind::ahead, n, object, 0, object + 1U};
+    case Op::ahead_write: return {MoveKind::ahead, n, object, 1, object + 1U};
     case Op::evict: return {MoveKind::evict, n, object};
     case Op::sync: return {MoveKind::sync, n};
     case Op::point: return {MoveKind::point, n};

@@ -69,6 +69,16 @@ Setup draw_narrow(u64 seed) {
     s.crashes = static_cast<u32>(rng.between(1, 2));
     s.slow_pair = 2;
     s.time_step = 50;
+    Rng pins(derive(seed, "narrow, with pins"));
+    if (pins.chance(1, 4)) {  // holders that cannot let go, of a page that several read and one wants to write
+        s.pinned_pct = static_cast<u32>(pins.between(20, 60));
+        s.params.pin_us = 50;
+        s.writes_pct = 25;
+        s.evict_weight = s.sync_weight = 1;
+        s.program_weight = 8;
+        s.time_weight = 4;
+        s.moves = 1500;
+    }
     return s;
 }
 

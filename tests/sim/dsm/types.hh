@@ -52,6 +52,7 @@ enum class Op : u8 {
     count_,
     punch = count_,
     ahead,
+    ahead_write,
     evict,
     sync,
     point,

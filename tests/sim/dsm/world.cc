@@ -366,7 +366,7 @@ void World::perform(const Move& m) {
         counts_.holes++;
         edge_[m.a]->punch(s_.now, m.b, m.c != 0 ? ~u64{0} : setup_.objects[m.x].index, range_of(m));
         break;
-    case MoveKind::ahead: edge_[m.a]->ahead(s_.now, m.b, m.x); break;
+    case MoveKind::ahead: edge_[m.a]->ahead(s_.now, m.b, m.x, m.c != 0); break;
     case MoveKind::tick: edge_[m.a]->tick(s_.now); break;
     case MoveKind::time: s_.now += m.x; break;
     case MoveKind::propose: propose(); break;
@@ -573,7 +573,8 @@ std::string describe(const Move& m, const Setup& setup) {
         case MoveKind::rollback: return fmt::format("n{}: go back to the last recovery point", m.a);
         case MoveKind::punch:
             return fmt::format("n{}: hole from object {} to {}", m.a, m.b, m.c != 0 ? "the end" : fmt::to_string(m.x));
-        case MoveKind::ahead: return fmt::format("n{}: objects {} to {} ahead", m.a, m.b, m.x);
+        case MoveKind::ahead:
+            return fmt::format("n{}: objects {} to {} ahead{}", m.a, m.b, m.x, m.c != 0 ? ", to be written" : "");
         case MoveKind::tick: return fmt::format("n{}: tick", m.a);
         case MoveKind::time: return fmt::format("-- {} us", m.x);
         case MoveKind::propose: return "a new view is proposed";

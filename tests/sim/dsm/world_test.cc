@@ -275,6 +275,68 @@ TEST(DsmWorld, NoMoreIsOnItsWayThanAllowed) {
     EXPECT_EQ(stats_of(world, 2).ahead_asked, 2U);
 }
 
+/// A run of first writes is one request, and then needs no message for any of its objects.
+TEST(DsmWorld, RunToBeWrittenComesInOneRequest) {
+    constexpr unsigned objects = 4;
+    World world(run_of(3, 2, objects));
+    ASSERT_TRUE(settle(world));
+    ASSERT_TRUE(world.apply(of_object(2, Op::write, 0)));  // everybody knows of the chunk
+    ASSERT_TRUE(settle(world)) << world.broken().text;
+    ASSERT_TRUE(world.apply({MoveKind::ahead, 2, 0, 1, objects - 1}));
+    ASSERT_TRUE(settle(world)) << world.broken().text;
+    EXPECT_EQ(stats_of(world, 2).ahead_got, objects - 1);
+    const u64 hits = stats_of(world, 2).hits;
+    for (unsigned o = 1; o < objects; o++) {
+        EXPECT_FALSE(world.edge(2).at().page[o].present) << "nothing is shown before it is asked for";
+        ASSERT_TRUE(world.apply(of_object(2, Op::write, o)));
+    }
+    EXPECT_EQ(stats_of(world, 2).hits, hits + objects - 1);
+    ASSERT_TRUE(settle(world)) << world.broken().text;
+    check_idle(world);
+    EXPECT_FALSE(world.broken()) << world.broken().text;
+}
+
+/// Who writes side by side with others takes nothing from them, and gives up at once what it has not used.
+TEST(DsmWorld, RunToBeWrittenTakesNothingFromAnybody) {
+    RunSetup setup = run_of(3, 1, 4);
+    setup.params.hold_us = 1000;
+    World world(setup);
+    ASSERT_TRUE(settle(world));
+    ASSERT_TRUE(world.apply(of_object(1, Op::write, 1)));
+    ASSERT_TRUE(world.apply(of_object(3, Op::read, 2)));
+    at_once(world);
+    ASSERT_TRUE(world.apply({MoveKind::time, 0, 0, 0, 5000}));
+    ASSERT_TRUE(world.apply({MoveKind::ahead, 2, 0, 1, 3}));
+    at_once(world);
+    EXPECT_EQ(stats_of(world, 2).ahead_got, 2U) << "objects 0 and 3";
+    EXPECT_TRUE(world.edge(1).at().page[1].writable);
+    EXPECT_TRUE(world.edge(3).at().page[2].present);
+    ASSERT_TRUE(world.apply(of_object(1, Op::write, 3)));
+    at_once(world);
+    EXPECT_TRUE(world.edge(1).at().page[3].writable) << "no hold time for what no program has used";
+}
+
+/// What was there before it must not be lost for want of a small record: the connection would go, and with it the epoch.
+TEST(DsmWorld, PageThatComesWithoutMemoryIsKept) {
+    World world(plain(2, 1));
+    ASSERT_TRUE(settle(world));
+    ASSERT_TRUE(world.apply(begin(1, Op::write)));
+    ASSERT_TRUE(settle(world));
+    ASSERT_TRUE(world.apply(begin(2, Op::read)));
+    std::vector<Move> moves;
+    for (int i = 0; world.edge(2).at().program[0].phase != Program::Phase::granted; i++) {
+        moves.clear();
+        fair_moves(world, moves);
+        ASSERT_TRUE(!moves.empty() && i < 100 && world.counts().resets_wanted == 0);
+        Move m = moves.front();
+        if (m.kind == MoveKind::deliver && m.b == 2) m.starve = 1;
+        ASSERT_TRUE(world.apply(m)) << world.broken().text;
+    }
+    EXPECT_GT(world.counts().starved, 0U);
+    ASSERT_TRUE(settle(world)) << world.broken().text;
+    EXPECT_EQ(world.edge(2).at().page[0].value, value_of(1, 1));
+}
+
 TEST(DsmWorld, LastMemberIsNotExpendable) {
     World world(plain(2, 1));
     EXPECT_FALSE(world.enabled({MoveKind::crash, 1})) << "nobody has recovered yet";
