@@ -39,6 +39,7 @@ const std::vector<MemoryRow> shared_rows{
     {"hadsm-local", no_overhead},
     {"hadsm-local-two", {}},
     {"hadsm-sequential", 0.8, false},
+    {"hadsm-first-run-two", {}},
 };
 const std::vector<MemoryRow> nfs_rows{{"hadsm-nfs-cold", 0.5}, {"hadsm-nfs-again", 0.5}};
 

@@ -48,6 +48,33 @@ void sequential(Scene& scene) {
              [&] { return scene.rpc->stream(2, bulk_messages, bulk_rounds); }});
 }
 
+constexpr std::uint64_t run_pages = 256;
+
+void set_ahead_pages(unsigned pages) {
+    std::ofstream file("/sys/module/hadsm/parameters/ahead_pages");
+    file << pages << '\n';
+    if (!file.flush()) guest::fail_errno("/sys/module/hadsm/parameters/ahead_pages");
+}
+
+/// Nanoseconds a page: a word is stored in each page of a run that nobody has touched, whose home is another node.
+double store_run(Scene& scene, unsigned ahead_pages) {
+    const Memory& memory = scene.here.file(two_file);
+    const std::uint64_t first = scene.two_pages->take_run(2, run_pages);
+    set_ahead_pages(ahead_pages);
+    const std::uint64_t begin = now_ns();
+    for (std::uint64_t page = first; page < first + run_pages; page++) *memory.at(page) = stamp(1, page);
+    return static_cast<double>(now_ns() - begin) / run_pages;
+}
+
+void first_writes(Scene& scene) {
+    const std::string name = "hadsm-first-run-two";
+    if (!scene.wanted(name)) return;
+    constexpr unsigned usual = 256;
+    measure(*scene.report, name, "ns", scene.rounds, 1,
+            {[] {}, [&] { return store_run(scene, usual); }, [&] { return store_run(scene, 0); }});
+    set_ahead_pages(usual);
+}
+
 /// The same file on both file systems: what every page of it must be.
 struct Contents {
     std::vector<std::uint64_t> rounds;
@@ -105,6 +132,7 @@ void against_nfs(Scene& scene, const std::string& name, Contents& contents, bool
 
 void measure_streams(Scene& scene) {
     sequential(scene);
+    first_writes(scene);
     if (scene.nfs_client.empty() || !(scene.wanted("hadsm-nfs-cold") || scene.wanted("hadsm-nfs-again"))) return;
     Contents contents;
     contents.rounds.resize(pages_of(scene));
