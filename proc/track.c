@@ -234,7 +234,7 @@ static void track_commit(struct krg_track *k, const struct krg_tracking *t, u64 
 	k->chain = t->chain;
 	k->number = number;
 	k->version = t->version;
-	krg_track_restart(k);
+	krg_track_restart(k, k->notifier.mm);
 }
 
 void krg_track_close(struct krg_tracking *t, u64 number)

@@ -254,9 +254,8 @@ static bool flush_when_quiet(struct mm_struct *mm)
 	return false;
 }
 
-void krg_track_restart(struct krg_track *k)
+void krg_track_restart(struct krg_track *k, struct mm_struct *mm)
 {
-	struct mm_struct *mm = k->notifier.mm;
 	struct vm_area_struct *vma;
 
 	mmap_read_lock(mm);

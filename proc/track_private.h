@@ -25,7 +25,9 @@
  * @range: protected anew since the last image, which counts as written
  */
 struct krg_track {
+#ifdef CONFIG_MMU_NOTIFIER
 	struct mmu_notifier notifier;
+#endif
 	struct list_head link, open;
 	u64 chain, number;
 	u32 version;
@@ -44,7 +46,7 @@ void krg_page_set_add(struct xarray *set, unsigned long page, unsigned long coun
 bool krg_page_set_has(struct xarray *set, unsigned long page);
 void krg_page_set_free(struct xarray *set);
 
-/** krg_track_restart() - clears all marks of an address space of a set that is held; if that cannot be, the track is lost */
-void krg_track_restart(struct krg_track *k);
+/** krg_track_restart() - clears all marks of @mm, of a set that is held; if that cannot be, its track is lost */
+void krg_track_restart(struct krg_track *k, struct mm_struct *mm);
 
 #endif
