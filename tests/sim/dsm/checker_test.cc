@@ -17,7 +17,7 @@ constexpr Promise durable_object{true, 2, 0};
 /// A cluster of three nodes that does what a test says.
 class History {
 public:
-    explicit History(std::vector<Promise> objects, NodeId nodes = 3) : checker_(nodes, std::move(objects)) {
+    explicit History(const std::vector<Promise>& objects, NodeId nodes = 3) : checker_(nodes, objects) {
         for (NodeId n = 1; n <= nodes; n++) checker_.boot(n);
     }
     /// @p node gets the page for writing, writes it and keeps it writable.

@@ -145,8 +145,8 @@ void Fabric::Life::prepare(const ViewRecord& view) {
     for (auto& letters : letters_) letters.clear();
     f_.node_[id_].drained = false;
     edge_.prepare(host_.true_time(), view.epoch, members);
-    for (NodeId n = 1; n < early_.size(); n++)
-        for (const std::vector<u8>& bytes : std::exchange(early_[n], {})) deliver(n, bytes);
+    for (size_t n = 1; n < early_.size(); n++)
+        for (const std::vector<u8>& bytes : std::exchange(early_[n], {})) deliver(static_cast<NodeId>(n), bytes);
     after_step();
 }
 
@@ -285,7 +285,7 @@ void Fabric::Life::work() {
 Fabric::Fabric(const Setup& setup, u64 mean_us, bool trace) : setup_(setup), mean_us_(mean_us), trace_(trace) {
     std::vector<Promise> promises;
     for (const krg_dsm_object& o : setup_.objects) promises.push_back(promise_of(o));
-    checker_ = Checker(setup_.nodes, std::move(promises));
+    checker_ = Checker(setup_.nodes, promises);
     edge_.emplace_back(nullptr);
     for (NodeId n = 1; n <= setup_.nodes; n++) edge_.push_back(std::make_unique<Edge>(n, setup_, checker_, *this));
 }
