@@ -21,6 +21,7 @@ struct krg_frozen;
 struct krg_process;
 struct krg_text;
 struct krg_thread;
+struct pid;
 struct sock;
 
 /**
@@ -136,6 +137,9 @@ u64 krg_capture_memory(struct krg_capture *c, struct file *file, u64 kind);
 void krg_capture_sysv(struct krg_capture *c);
 u64 krg_capture_segment(struct krg_capture *c, struct file *mapped);
 void krg_capture_undo(struct krg_capture *c);
+/** krg_capture_session(), krg_capture_group() - once each; @session: the group's */
+u64 krg_capture_session(struct krg_capture *c, struct pid *pid);
+u64 krg_capture_group(struct krg_capture *c, struct pid *group, struct pid *session);
 u64 krg_capture_creds(struct krg_capture *c, struct task_struct *task);
 u64 krg_capture_sighand(struct krg_capture *c, struct task_struct *task);
 void krg_capture_signals(struct krg_capture *c, struct task_struct *task, u64 owner, bool shared);

@@ -15,6 +15,7 @@
 #include <linux/pipe_fs_i.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/stat.h>
 #include <linux/string.h>
 #include <linux/uidgid.h>
 
@@ -23,7 +24,9 @@
 #include "capture.h"
 #include "file.h"
 #include "forward.h"
+#include "inotify.h"
 #include "park.h"
+#include "tty.h"
 #include "vma.h"
 
 #define KRG_INFO_ROOM	4096		/* bytes of fdinfo, of files that are not lists */
@@ -73,14 +76,29 @@ static void put_file_system(struct krg_capture *c, u16 field, struct super_block
 
 /* ---- files with names ---- */
 
-static u64 capture_regular(struct krg_capture *c, struct file *file)
+/* What a file server's kernel side knows of size and time may be older than what the process has just written: it is asked. */
+static void size_and_time(struct file *file, u64 *size, s64 *changed_ns)
 {
 	struct inode *inode = file_inode(file);
 	struct timespec64 changed = krg_inode_mtime(inode);
+	struct kstat stat;
+
+	*size = i_size_read(inode);
+	if (!vfs_getattr(&file->f_path, &stat, STATX_SIZE | STATX_MTIME, AT_STATX_FORCE_SYNC)) {
+		*size = stat.size;
+		changed = stat.mtime;
+	}
+	*changed_ns = timespec64_to_ns(&changed);
+}
+
+static u64 capture_regular(struct krg_capture *c, struct file *file)
+{
+	struct inode *inode = file_inode(file);
 	bool deleted;
 	const char *path = krg_capture_path(c, &file->f_path, &deleted);
 	bool nameless = !inode->i_nlink || (deleted && file->f_flags & __O_TMPFILE);
-	u64 id, contents;
+	u64 id, contents, size;
+	s64 changed_ns;
 
 	if (!path)
 		return 0;
@@ -95,14 +113,15 @@ static u64 capture_regular(struct krg_capture *c, struct file *file)
 		return 0;
 	}
 	contents = nameless ? krg_capture_memory(c, file, KRG_MEMORY_CONTENTS) : 0;
+	size_and_time(file, &size, &changed_ns);
 	id = krg_capture_begin(c, KRG_GHOST_FILE_REGULAR);
 	krg_capture_owner(c, file);
 	krg_capture_put_text(c, KRG_GHOST_FILE_REGULAR_PATH, path);
 	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_OFFSET, file->f_pos);
 	put_file_system(c, KRG_GHOST_FILE_REGULAR_FILE_SYSTEM, inode->i_sb);
 	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_INODE, inode->i_ino);
-	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_SIZE, i_size_read(inode));
-	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_MTIME, timespec64_to_ns(&changed));
+	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_SIZE, size);
+	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_MTIME, changed_ns);
 	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_CONTENTS, contents);
 	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_MODE, inode->i_mode & 07777);
 	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_UID, from_kuid_munged(current_user_ns(), inode->i_uid));
@@ -406,6 +425,10 @@ static u64 capture_kind(struct krg_capture *c, struct file *file)
 		return krg_capture_unix(c, file);
 	case KRG_FILE_INET:
 		return krg_capture_inet(c, file);
+	case KRG_FILE_TTY:
+		return krg_capture_tty(c, file);
+	case KRG_FILE_INOTIFY:
+		return krg_capture_inotify(c, file);
 	default:
 		krg_capture_fail(c, -EOPNOTSUPP, "file: %s", krg_file_kind_name(kind));
 		return 0;

@@ -98,7 +98,7 @@ static bool pid_is_outside(struct krg_capture *c, struct pid *pid)
 	return outside;
 }
 
-static u64 capture_session(struct krg_capture *c, struct pid *pid)
+u64 krg_capture_session(struct krg_capture *c, struct pid *pid)
 {
 	u64 id = krg_capture_id(c, pid);
 
@@ -113,24 +113,31 @@ static u64 capture_session(struct krg_capture *c, struct pid *pid)
 }
 
 /* A session and its first group have one number: the group's key is the address behind. */
+u64 krg_capture_group(struct krg_capture *c, struct pid *group, struct pid *session)
+{
+	u64 id = krg_capture_id(c, (void *)group + 1), of;
+
+	if (id)
+		return id;
+	of = krg_capture_session(c, session);
+	id = krg_capture_begin(c, KRG_GHOST_GROUP);
+	krg_capture_put(c, KRG_GHOST_GROUP_PGID, pid_vnr(group));
+	krg_capture_put(c, KRG_GHOST_GROUP_SESSION, of);
+	krg_capture_end(c);
+	krg_capture_set_id(c, (void *)group + 1, id);
+	return id;
+}
+
 static u64 capture_group(struct krg_capture *c, struct task_struct *leader)
 {
 	struct pid *group, *session;
-	u64 id, of;
+	u64 id;
 
 	rcu_read_lock();
 	group = get_pid(task_pgrp(leader));
 	session = get_pid(task_session(leader));
 	rcu_read_unlock();
-	id = krg_capture_id(c, (void *)group + 1);
-	if (!id) {
-		of = capture_session(c, session);
-		id = krg_capture_begin(c, KRG_GHOST_GROUP);
-		krg_capture_put(c, KRG_GHOST_GROUP_PGID, pid_vnr(group));
-		krg_capture_put(c, KRG_GHOST_GROUP_SESSION, of);
-		krg_capture_end(c);
-		krg_capture_set_id(c, (void *)group + 1, id);
-	}
+	id = krg_capture_group(c, group, session);
 	put_pid(group);
 	put_pid(session);
 	return id;

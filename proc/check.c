@@ -228,9 +228,6 @@ static void check_process(struct krg_check *c, struct krg_process *process)
 	check_namespaces(c, leader, pid);
 	if (leader->vfork_done)
 		krg_check_refuse(c, "vfork: the parent of process %d waits for it", pid);
-	/* Of one that moves it stays behind, with the shadow, which has the session. */
-	if (leader->signal->tty && !c->set->forward)
-		krg_check_refuse(c, "terminal: process %d has a controlling terminal", pid);
 	check_timers(c, leader, pid);
 	krg_for_each_thread(process, thread)
 		check_thread(c, thread->task);

@@ -16,9 +16,11 @@
 #include "file.h"
 #include "forward.h"
 #include "inet.h"
+#include "inotify.h"
 #include "lock.h"
 #include "park.h"
 #include "socket.h"
+#include "tty.h"
 
 #define WATCHES_ROOM	(256 * 1024)	/* bytes of fdinfo; a capture has no more either */
 
@@ -150,16 +152,22 @@ static bool stays_behind(struct krg_check *c, pid_t pid, const struct krg_descri
 }
 
 static void check_descriptor(struct krg_check *c, pid_t pid, const struct krg_descriptor *at,
-			     const struct krg_descriptors *list)
+			     const struct krg_descriptors *list, struct krg_tally *tally)
 {
 	enum krg_file_kind kind = krg_file_kind(at->file);
 
+	if (kind == KRG_FILE_TTY && krg_tty_is_inside(c->set, at->file, tally) && !is_held_outside(c, at->file, list, tally)) {
+		krg_tty_check(c, pid, at->number, at->file);
+		return;
+	}
 	if (!stays_behind(c, pid, at, kind) && kind >= KRG_FILE_CARRIED) {
 		krg_check_refuse(c, "file: descriptor %u of process %d is %s", at->number, pid, krg_file_kind_name(kind));
 		return;
 	}
 	if (kind == KRG_FILE_EPOLL)
 		check_watches(c, pid, at->number, at->file, list);
+	if (kind == KRG_FILE_INOTIFY)
+		krg_inotify_check(c, pid, at->number, at->file);
 }
 
 /* ---- ends ---- */
@@ -255,7 +263,7 @@ static int visit_check(struct krg_check *c, pid_t pid, const struct krg_descript
 	unsigned int i;
 
 	for (i = 0; i < list->count; i++) {
-		check_descriptor(c, pid, &list->at[i], list);
+		check_descriptor(c, pid, &list->at[i], list, tally);
 		if (is_pipe(list->at[i].file))
 			check_pipe(c, pid, &list->at[i], list, tally);
 		if (krg_file_kind(list->at[i].file) == KRG_FILE_UNIX || krg_file_kind(list->at[i].file) == KRG_FILE_INET)
@@ -307,6 +315,7 @@ static int find_away(struct krg_check *c, struct krg_tally *tally)
 
 void krg_check_files(struct krg_check *c)
 {
+	struct krg_process *process;
 	struct krg_tally tally;
 	int err;
 
@@ -320,6 +329,8 @@ void krg_check_files(struct krg_check *c)
 		err = find_away(c, &tally);
 	if (!err)
 		err = visit_tables(c, visit_check, &tally);
+	krg_for_each_process(c->set, process)
+		krg_tty_check_controlling(c, process, &tally);
 	xa_destroy(&tally.files);
 	xa_destroy(&tally.tables);
 	xa_destroy(&tally.pipes);

@@ -16,6 +16,7 @@
 #include "park.h"
 #include "shadow.h"
 #include "text.h"
+#include "tty.h"
 
 #define DEPART_PAUSE_MS	100
 #define DEPART_SAY_MS	5000	/* for a home's answer */
@@ -131,6 +132,7 @@ static int depart_do(struct krg_move_out *m, enum krg_source_do todo, struct krg
 		if (m->sink.follow)
 			krg_follow_out_moved(m->sink.follow);
 		krg_inet_quiet(m->set);
+		krg_tty_leave(m->set);
 		krg_shadows_start(m->shadows, m->set);
 		depart_let_go(m);
 		return 0;

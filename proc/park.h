@@ -67,6 +67,7 @@ struct krg_thread {
  * @threads: its threads, the leader first
  * @nr_threads: how many
  * @judged: the caller may have it
+ * @tty_moves: its controlling terminal is in the image
  * @taken: its pending signals that are in an image: of its leader, of all of it
  */
 struct krg_process {
@@ -74,7 +75,7 @@ struct krg_process {
 	struct task_struct *leader;
 	struct list_head threads;
 	unsigned int nr_threads;
-	bool judged;
+	bool judged, tty_moves;
 	u16 taken[2][_NSIG];
 };
 

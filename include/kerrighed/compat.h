@@ -64,6 +64,13 @@
 #define krg_inode_set_ctime(inode, ts)	((void)((inode)->i_ctime = (ts)))
 #endif
 
+/* Before 6.10 the marks of an object hang on a pointer in it; since then on the object. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define krg_mark_inode(connector)	((struct inode *)(connector)->obj)
+#else
+#define krg_mark_inode(connector)	container_of((connector)->obj, struct inode, i_fsnotify_marks)
+#endif
+
 /* 6.6 asks which attributes are wanted. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #define krg_fillattr(idmap, mask, inode, stat)	generic_fillattr(idmap, mask, inode, stat)

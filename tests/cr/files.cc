@@ -222,4 +222,48 @@ CR_PROGRAM(inotify_watch, Needs::directory, "an inotify watch stays, with its nu
     same("name", std::string("new"), std::string(event->name));
 }
 
+CR_PROGRAM(inotify_watches, Needs::directory, "several watches, of a folder and of files, with numbers that are not in a row") {
+    const std::string one = run.directory + "/one", two = run.directory + "/two";
+    close(made(one));
+    close(made(two));
+    const int fd = static_cast<int>(must(inotify_init1(IN_NONBLOCK), "inotify_init1"));
+    const int first = static_cast<int>(must(inotify_add_watch(fd, one.c_str(), IN_ATTRIB), "inotify_add_watch"));
+    const int folder = static_cast<int>(must(inotify_add_watch(fd, run.directory.c_str(), IN_DELETE), "inotify_add_watch"));
+    must(inotify_rm_watch(fd, first), "inotify_rm_watch");
+    const int again = static_cast<int>(must(inotify_add_watch(fd, two.c_str(), IN_MODIFY | IN_ONESHOT), "inotify_add_watch"));
+    alignas(inotify_event) char buffer[4096];
+    must(read(fd, buffer, sizeof(buffer)), "read of IN_IGNORED");
+    run.operation([&] { must(inotify_rm_watch(fd, again), "inotify_rm_watch"); });
+    must(truncate(two.c_str(), 100), "truncate");
+    must(unlink(one.c_str()), "unlink");
+    const ssize_t got = must(read(fd, buffer, sizeof(buffer)), "read");
+    std::vector<std::pair<int, unsigned>> seen;
+    for (ssize_t at = 0; at < got;) {
+        const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
+        seen.emplace_back(event->wd, event->mask);
+        at += static_cast<ssize_t>(sizeof(*event) + event->len);
+    }
+    const std::vector<std::pair<int, unsigned>> wanted{{again, IN_MODIFY}, {again, IN_IGNORED}, {folder, IN_DELETE}};
+    holds("the events of both, and that one was for one event only", seen == wanted);
+    same("the next number", again + 1, inotify_add_watch(fd, two.c_str(), IN_MODIFY));
+}
+
+CR_PROGRAM(file_direct, Needs::file, "a file that is open for direct input and output stays so, with its offset") {
+    constexpr size_t block = 4096;
+    const int fd = open(run.filename.c_str(), O_RDWR | O_CREAT | O_DIRECT, 0600);
+    if (fd < 0 && errno == EINVAL) skip(run, "the file system has no O_DIRECT");
+    must(fd, "open");
+    void* bytes = std::aligned_alloc(block, 2 * block);
+    fill(bytes, 2 * block, 3);
+    same("written", static_cast<ssize_t>(2 * block), write(fd, bytes, 2 * block));
+    must(lseek(fd, block, SEEK_SET), "lseek");
+    run.operation([&] { must(fcntl(fd, F_SETFL, 0), "F_SETFL"); });
+    holds("O_DIRECT", fcntl(fd, F_GETFL) & O_DIRECT);
+    same("offset", static_cast<off_t>(block), lseek(fd, 0, SEEK_CUR));
+    must(lseek(fd, 0, SEEK_SET), "lseek");
+    same("read", static_cast<ssize_t>(2 * block), read(fd, bytes, 2 * block));
+    verify("contents", bytes, 2 * block, 3);
+    std::free(bytes);
+}
+
 }  // namespace krg::cr

@@ -78,5 +78,8 @@ void make_inet(Files& files, const Record& file);
 /** TCP connections, when all else is there that listens, and datagrams that were under way. */
 void make_connections(Files& files);
 void make_terminals(Files& files, bool replace);
+/** By who leads session @sid: its controlling terminal, if one of the image was it; its foreground group, when all groups are there. */
+void take_terminal(const Files& files, pid_t sid);
+void set_foreground(const Plan& plan, pid_t sid);
 
 }  // namespace krg::restart

@@ -236,6 +236,10 @@ void come_home(const Plan& plan, const Options& options) {
     files.make();
     give_files(files, session);
     join_clocks(plan);
+    if (task.sid == task.pid) {
+        take_terminal(files, task.pid);
+        set_foreground(plan, task.pid);
+    }
     settle(files, task);
     take_files(files, task, session.fd());
     Area area(special_mappings(plan, task.record->number(KRG_GHOST_TASK_MM)), area_size(plan, task) + sizeof(LastFailure));
@@ -261,7 +265,8 @@ Restored restore(const Plan& plan, const Options& options) {
     Stages stages(vdso_places(plan));
     Tree tree(
         plan, stages, options.foreground, [&](const Task& task) { become(files, task, stages, session.fd()); },
-        [&](const Task& task) { session.inherit(task); });
+        [&](const Task& task) { session.inherit(task); },
+        [&](const Task& task, bool grouped) { grouped ? set_foreground(plan, task.pid) : take_terminal(files, task.pid); });
     try {
         tree.build();
         files.close_all();

@@ -78,11 +78,12 @@ std::vector<std::string> impossible_sessions(const Plan& plan) {
 }
 
 Tree::Tree(const Plan& plan, Stages& stages, bool stays, std::function<void(const Task&)> become,
-           std::function<void(const Task&)> before_children)
+           std::function<void(const Task&)> before_children, std::function<void(const Task&, bool)> terminal)
     : plan_(plan),
       stages_(stages),
       become_(std::move(become)),
       before_children_(std::move(before_children)),
+      terminal_(std::move(terminal)),
       stays_(stays),
       restorer_(getpid()) {
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -195,6 +196,7 @@ void Tree::live(const Task& task) {
     if (task.sid == task.pid) {
         born_in(task, true);
         if (setsid() < 0) fail(fmt::format("process {} cannot begin a session", task.pid));
+        if (terminal_) terminal_(task, false);
         add_orphans(task);
     }
     born_in(task, false);
@@ -215,6 +217,7 @@ void Tree::live(const Task& task) {
     stages_.reach(Stage::led);
     join_group(task.pid, task.pgid);
     stages_.reach(Stage::grouped);
+    if (terminal_ && task.sid == task.pid) terminal_(task, true);
     for (const pid_t pgid : held) waitpid(pgid, nullptr, 0);
     for (const Record* zombie : task.zombies) {
         siginfo_t info{};

@@ -26,9 +26,10 @@ public:
      * @become: what each process does when all exist and are in their groups; it does not return but by an exception.
      * @stays: the restorer goes on to be the parent of the image's first processes.
      * @before_children: what each process that has children does before it makes any.
+     * @terminal: what who leads a session does: when it has begun, before it has children in it, and when all groups are there.
      */
     Tree(const Plan& plan, Stages& stages, bool stays, std::function<void(const Task&)> become,
-         std::function<void(const Task&)> before_children = {});
+         std::function<void(const Task&)> before_children = {}, std::function<void(const Task&, bool grouped)> terminal = {});
     ~Tree();
     Tree(const Tree&) = delete;
     Tree& operator=(const Tree&) = delete;
@@ -59,6 +60,7 @@ private:
     const Plan& plan_;
     Stages& stages_;
     std::function<void(const Task&)> become_, before_children_;
+    std::function<void(const Task&, bool)> terminal_;
     bool stays_;
     std::vector<pid_t> children_;  // the restorer's
     std::vector<int> adopted_;     // pidfds of those that have another parent
