@@ -28,6 +28,8 @@ fuzz=(clang libclang-rt-14-dev)
 cluster=(qemu-system-x86 busybox-static e2fsprogs iproute2 procps kmod util-linux cpio curl xz-utils zstd)
 # programs that tests run on the hadsm file system
 programs=(sqlite3 git tar diffutils python3-minimal)
+# programs that are moved in the middle of their work. By itself: Debian starts a server of redis on the machine
+real=(bash curl gcc libc6-dev nodejs procps python3-minimal redis-server sqlite3 tmux)
 # guests that run systemd (vcluster up --systemd). By itself: it would become process 1 of a machine that has another
 systemd=(systemd systemd-sysv)
 # what make bench compares with. By itself: Debian starts a server of it, without exports, on the machine
@@ -40,7 +42,7 @@ lint=(clang-format clang-tidy sparse shellcheck mandoc git)
 dkms=(dkms)
 }
 
-groups="build build612 host fuzz cluster programs systemd nfs debug lint dkms"
+groups="build build612 host fuzz cluster programs real systemd nfs debug lint dkms"
 default_groups=(build host)
 
 usage() { echo "usage: tests/deps.sh [--list] [GROUP...]   groups: $groups" >&2; exit 2; }
