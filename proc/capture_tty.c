@@ -40,9 +40,10 @@ struct n_tty_begin {
 static bool is_believed(const struct n_tty_begin *n, const struct tty_struct *tty)
 {
 	size_t count = n->read_head - n->read_tail;
+	size_t ready = (n->icanon ? n->canon_head : n->commit_head) - n->read_tail;	/* the other one is not kept */
 
-	return count <= N_TTY_BUF_SIZE && n->canon_head - n->read_tail <= count && n->commit_head - n->read_tail <= count &&
-	       !!n->icanon == !!L_ICANON(tty) && n->echo_head - n->echo_commit <= N_TTY_BUF_SIZE;
+	return count <= N_TTY_BUF_SIZE && ready <= count && !!n->icanon == !!L_ICANON(tty) &&
+	       n->echo_head - n->echo_commit <= N_TTY_BUF_SIZE;
 }
 
 /* With the lock of the port's buffer: nothing comes in; who would read is held. The number of bytes, in the capture's buffer. */

@@ -71,10 +71,11 @@ static bool is_inside(struct krg_frozen *set, struct tty_struct *tty, struct krg
 {
 	unsigned int near, far;
 
-	if (!is_pseudo(tty) || !has_end(tty, tally, &near) || !has_end(tty->link, tally, &far))
+	/* One that nobody has open may lose its other end any time: it is not looked at. */
+	if (!is_pseudo(tty) || !has_end(tty, tally, &near) || !near || !has_end(tty->link, tally, &far))
 		return false;
-	/* Without its master it is hung up; nothing is known of one that nobody has open. */
-	return near && (far || slave_of(tty) != tty) && has_session(set, slave_of(tty));
+	/* Without its master it is hung up. */
+	return (far || slave_of(tty) != tty) && has_session(set, slave_of(tty));
 }
 
 bool krg_tty_is_inside(struct krg_frozen *set, struct file *file, struct krg_tally *tally)
