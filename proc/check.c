@@ -133,9 +133,10 @@ static void check_child(struct krg_check *c, struct task_struct *other)
 
 	if (!krg_frozen_has(c->set, rcu_dereference(other->real_parent)))
 		return;
-	if (!other->exit_state)
+	/* One that was born since the tree was looked at will be held with it. */
+	if (!other->exit_state && (c->frozen || !c->set->tree))
 		krg_check_refuse(c, "children: process %d is a child; ask for the whole tree", pid);
-	else if (!thread_group_empty(other))
+	else if (other->exit_state && !thread_group_empty(other))
 		krg_check_refuse(c, "thread: the first one of process %d has ended", pid);
 }
 
@@ -222,6 +223,9 @@ static void check_process(struct krg_check *c, struct krg_process *process)
 	struct krg_thread *thread;
 
 	if (leader->exit_state || leader->flags & PF_EXITING) {
+		/* A child that has just ended is none of those that will be held. */
+		if (!c->frozen && !list_is_first(&process->node, &c->set->processes) && thread_group_empty(leader))
+			return;
 		krg_check_refuse(c, "thread: the first one of process %d has ended", pid);
 		return;
 	}

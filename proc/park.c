@@ -29,6 +29,7 @@
 #include "text.h"
 
 #define KRG_FREEZE_MS		5000	/* when no time was given */
+#define SURVEY_PATIENCE	(HZ / 2)	/* for a child to have memory of its own */
 #define KRG_FREEZE_LOOK		(HZ / 100 + 1)	/* how often is looked for threads that do not say so themselves */
 #define KRG_XSTATE_MAX		65536	/* bytes */
 #define KRG_THREADS_MAX		65536	/* of a set */
@@ -326,6 +327,31 @@ static int frozen_add_children(struct krg_frozen *set)
 	return err ?: added;
 }
 
+/*
+ * Its parent waits in vfork(2) until it has memory of its own, and cannot be held before: nor is it, until then. That is
+ * soon; of one that makes a habit of it the time runs out.
+ */
+static bool process_borrows(struct krg_frozen *set, struct krg_process *process)
+{
+	bool borrows;
+
+	rcu_read_lock();
+	borrows = READ_ONCE(process->leader->vfork_done) &&
+		  krg_frozen_process(set, rcu_dereference(process->leader->real_parent));
+	rcu_read_unlock();
+	return borrows;
+}
+
+static bool frozen_borrows(struct krg_frozen *set)
+{
+	struct krg_process *process;
+
+	krg_for_each_process(set, process)
+		if (process_borrows(set, process))
+			return true;
+	return false;
+}
+
 /* Nobody is asked whom the caller may not have. */
 static int frozen_gather(struct krg_frozen *set, struct krg_text *text)
 {
@@ -337,7 +363,7 @@ static int frozen_gather(struct krg_frozen *set, struct krg_text *text)
 		if (n)
 			return n;
 		process->judged = true;
-		n = process_gather(process, set);
+		n = process_borrows(set, process) ? 0 : process_gather(process, set);
 		if (n < 0)
 			return n;
 		added += n;
@@ -510,6 +536,10 @@ static int frozen_judge(struct krg_frozen *set, struct krg_text *text)
 	krg_for_each_process(set, process) {
 		pid_t pid = task_pid_vnr(process->leader);
 
+		if (!process->nr_threads && process_borrows(set, process)) {
+			krg_text_add(text, "vfork: the parent of process %d waits for it", pid);
+			return -ETIMEDOUT;
+		}
 		if (!process->nr_threads) {
 			krg_text_add(text, "process: %d has ended", pid);
 			return -ESRCH;
@@ -546,12 +576,17 @@ static int frozen_converge(struct krg_frozen *set, unsigned long deadline, struc
 
 static int frozen_survey(struct krg_frozen *set, struct krg_text *text)
 {
+	unsigned long deadline = jiffies + SURVEY_PATIENCE;
+	bool borrows;
 	int added;
 
-	do
+	do {
 		added = frozen_gather(set, text);
-	while (added > 0 && !signal_pending(current));
-	return added < 0 ? added : added ? -EINTR : 0;
+		borrows = added >= 0 && frozen_borrows(set) && time_before(jiffies, deadline);
+		if (borrows)
+			schedule_timeout_interruptible(1);
+	} while ((added > 0 || borrows) && !signal_pending(current));
+	return added < 0 ? added : added || borrows ? -EINTR : 0;
 }
 
 static struct krg_frozen *frozen_make(pid_t pid, bool tree, bool survey, u32 timeout_ms, struct krg_text *text)
