@@ -17,6 +17,7 @@
 #include "inet.h"
 #include "main.h"
 #include "park.h"
+#include "self.h"
 #include "text.h"
 
 #define KRG_DESCRIPTION_MAX	4096	/* bytes, as the format has it */
@@ -258,7 +259,7 @@ static int do_capture(struct krg_proc_file *file, struct krg_proc_capture *arg, 
 		err = survey(arg->pid, tree, text);
 		if (err)
 			return err;
-		set = krg_freeze(arg->pid, tree, arg->timeout_ms, text);
+		set = krg_freeze_willing(arg->pid, tree, arg->timeout_ms, !(arg->flags & KRG_PROC_NO_CALLBACKS), text);
 		if (IS_ERR(set))
 			return PTR_ERR(set);
 	}
@@ -329,7 +330,7 @@ static long ioctl_capture(struct krg_proc_file *file, void __user *at)
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_KILL | KRG_PROC_STOP) || !text_is_right(&arg.error) || arg.description.room ||
+	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_KILL | KRG_PROC_STOP | KRG_PROC_NO_CALLBACKS) || !text_is_right(&arg.error) || arg.description.room ||
 	    arg.description.length > KRG_DESCRIPTION_MAX)
 		return -EINVAL;
 	err = take_tracking(&tracking, &arg);
@@ -353,7 +354,8 @@ static int do_freeze(struct krg_proc_file *file, const struct krg_proc_freeze *a
 		krg_text_add(text, "process: %d is frozen already", arg->pid);
 		return -EEXIST;
 	}
-	set = krg_freeze(arg->pid, arg->flags & KRG_PROC_TREE, arg->timeout_ms, text);
+	set = krg_freeze_willing(arg->pid, arg->flags & KRG_PROC_TREE, arg->timeout_ms, !(arg->flags & KRG_PROC_NO_CALLBACKS),
+				 text);
 	if (IS_ERR(set))
 		return PTR_ERR(set);
 	list_add(&set->node, &file->frozen);
@@ -383,7 +385,7 @@ static long ioctl_freeze(struct krg_proc_file *file, unsigned int cmd, void __us
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~(cmd == KRG_PROC_FREEZE ? KRG_PROC_TREE : KRG_PROC_KILL) || arg.pad || !text_is_right(&arg.error))
+	if (arg.flags & ~(cmd == KRG_PROC_FREEZE ? KRG_PROC_TREE | KRG_PROC_NO_CALLBACKS : KRG_PROC_KILL) || arg.pad || !text_is_right(&arg.error))
 		return -EINVAL;
 	mutex_lock(&file->lock);
 	err = cmd == KRG_PROC_FREEZE ? do_freeze(file, &arg, &text) : do_unfreeze(file, &arg, &text);

@@ -13,6 +13,7 @@
 #include <linux/user.h>
 #include <linux/xarray.h>
 #include "proc/core/ghost.h"
+#include "self.h"
 
 #include "track.h"
 
@@ -64,6 +65,7 @@ void krg_file_sink_exit(struct krg_file_sink *to);
  * @pages: pages of a run
  * @piece: their pieces
  * @buffer: KRG_CAPTURE_BUFFER bytes, for contents that must be copied first
+ * @excluded: of the address space that is being written
  */
 struct krg_capture {
 	struct krg_frozen *set;
@@ -81,6 +83,7 @@ struct krg_capture {
 	struct page *pages[KRG_GHOST_DATA_MAX / PAGE_SIZE];
 	struct krg_ghost_piece piece[KRG_GHOST_DATA_MAX / PAGE_SIZE];
 	char *buffer;
+	struct krg_excluded excluded;
 };
 
 #define KRG_CAPTURE_BUFFER	(256 * 1024)

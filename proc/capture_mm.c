@@ -250,9 +250,11 @@ static void put_twins(struct krg_capture *c, u64 owner, unsigned long at, unsign
 	krg_capture_end(c);
 }
 
-/* What the mapping has of its own: of a file, pages that were written; of others, all but those that are zeros anyway. */
-static bool page_counts(const struct krg_mapping *v, struct page *page)
+/* What the mapping has of its own: of a file, pages that were written; of others, all that are not zeros anyway. */
+static bool page_counts(struct krg_capture *c, const struct krg_mapping *v, struct page *page, unsigned long at)
 {
+	if (krg_excluded_has(&c->excluded, at))
+		return false;
 	if (v->backing == KRG_BACKING_FILE)
 		return PageAnon(page);
 	return memchr_inv(page_address(page), 0, PAGE_SIZE);
@@ -284,7 +286,7 @@ static void capture_run(struct krg_capture *c, const struct krg_mapping *v, u64 
 
 	for (i = 0; i <= count; i++) {
 		twin = NOTHING;
-		if (i < count && page_counts(v, c->pages[i]))
+		if (i < count && page_counts(c, v, c->pages[i], at + i * PAGE_SIZE))
 			twin = krg_capture_twin(c, c->pages[i], at + i * PAGE_SIZE, owner) ?: (clean ? PARENT : 0);
 		if (i && twin != before) {
 			put_run(c, owner, at, first, i - first, before);
@@ -404,6 +406,10 @@ u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process)
 		krg_capture_fail(c, err, "memory: the list of mappings cannot be read (%d)", err);
 		goto put;
 	}
+	/* A move leaves nothing out. */
+	err = c->set->forward ? 0 : krg_excluded_get(&c->excluded, process->leader, mm);
+	if (err)
+		krg_capture_fail(c, err, "memory: what is to be left out cannot be read (%d)", err);
 	exe = capture_exe(c, mm);
 	id = capture_layout(c, mm, exe, process->leader->start_boottime * 64 + (process->leader->self_exec_id & 63) + 1);
 	krg_capture_set_id(c, mm, id);
@@ -417,6 +423,7 @@ u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process)
 		else
 			capture_private(c, mm, &list.at[i], vma);
 	}
+	krg_excluded_put(&c->excluded);
 	krg_mappings_put(&list);
 put:
 	mmput(mm);

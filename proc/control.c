@@ -31,6 +31,7 @@
 #include "check.h"
 #include "control.h"
 #include "park.h"
+#include "self.h"
 #include "text.h"
 
 #define KRG_DIRECTORY	"/proc/kerrighed"
@@ -70,30 +71,30 @@ static int command_freeze(struct entry *e, pid_t pid)
 		krg_text_add(&e->said, "process: %d is frozen already", pid);
 		return -EEXIST;
 	}
-	set = krg_freeze(pid, true, 0, &e->said);
+	set = krg_freeze_willing(pid, true, 0, true, &e->said);
 	if (IS_ERR(set))
 		return PTR_ERR(set);
 	e->frozen = set;
 	return 0;
 }
 
-static void kill_set(struct krg_frozen *set)
+static void signal_set(struct krg_frozen *set, int signal)
 {
 	struct krg_process *process;
 
 	krg_for_each_process(set, process)
-		kill_pid(task_tgid(process->leader), SIGKILL, 1);
+		kill_pid(task_tgid(process->leader), signal, 1);
 }
 
 /* The caller's right to the process was looked at when the command began. */
-static int command_unfreeze(struct entry *e, pid_t pid, bool kill)
+static int command_unfreeze(struct entry *e, pid_t pid, int signal)
 {
 	if (!e->frozen) {
 		krg_text_add(&e->said, "process: %d was not frozen from here", pid);
 		return -ESRCH;
 	}
-	if (kill)
-		kill_set(e->frozen);
+	if (signal)
+		signal_set(e->frozen, signal);
 	krg_unfreeze(e->frozen);
 	e->frozen = NULL;
 	return 0;
@@ -121,12 +122,23 @@ static int command_checkpoint(struct entry *e, pid_t pid, char *words)
 	if (!err)
 		e->checkpoints++;
 	if (!err && kill)
-		kill_set(e->frozen);
+		signal_set(e->frozen, SIGKILL);
 	if (!was_frozen || (!err && kill)) {
 		krg_unfreeze(e->frozen);
 		e->frozen = NULL;
 	}
 	return err;
+}
+
+static int command_unfreeze_with(struct entry *e, pid_t pid, const char *word)
+{
+	int signal;
+
+	if (kstrtoint(word, 10, &signal) || !valid_signal(signal) || !signal) {
+		krg_text_add(&e->said, "control: unfreeze takes the number of a signal");
+		return -EINVAL;
+	}
+	return command_unfreeze(e, pid, signal);
 }
 
 static int run_command(struct entry *e, pid_t pid, char *line)
@@ -136,10 +148,12 @@ static int run_command(struct entry *e, pid_t pid, char *line)
 	if (!strcmp(line, "freeze"))
 		return command_freeze(e, pid);
 	if (!strcmp(line, "unfreeze"))
-		return command_unfreeze(e, pid, false);
+		return command_unfreeze(e, pid, 0);
+	if (!strncmp(line, "unfreeze ", 9))
+		return command_unfreeze_with(e, pid, skip_spaces(line + 9));
 	if (!strcmp(line, "kill"))
-		return command_unfreeze(e, pid, true);
-	krg_text_add(&e->said, "control: commands are checkpoint [kill] PATH, freeze, unfreeze, kill");
+		return command_unfreeze(e, pid, SIGKILL);
+	krg_text_add(&e->said, "control: commands are checkpoint [kill] PATH, freeze, unfreeze [SIGNAL], kill");
 	return -EINVAL;
 }
 

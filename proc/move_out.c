@@ -23,6 +23,7 @@
 #include "forward.h"
 #include "move_out.h"
 #include "park.h"
+#include "self.h"
 #include "shadow.h"
 #include "sysv.h"
 #include "text.h"
@@ -404,7 +405,7 @@ static int freeze_and_move(struct krg_move_out *m, struct krg_proc_migrate *arg,
 {
 	int err;
 
-	m->set = krg_freeze(arg->pid, arg->flags & KRG_PROC_TREE, 0, m->text);
+	m->set = krg_freeze_willing(arg->pid, arg->flags & KRG_PROC_TREE, 0, false, m->text);
 	if (IS_ERR(m->set))
 		return PTR_ERR(m->set);
 	m->pid = task_pid_nr(list_first_entry(&m->set->processes, struct krg_process, node)->leader);
@@ -447,6 +448,10 @@ static int move_process(struct krg_proc_migrate *arg, struct krg_text *text)
 	struct krg_forwarding forward;
 	int err;
 
+	if (!krg_target_caller_is_plain()) {
+		krg_text_add(text, "namespaces: whoever moves processes must be in the namespaces and the root directory of the node's init");
+		return -EPERM;
+	}
 	krg_forwarding_init(&forward, arg->node);
 	err = move_with(arg, &forward, text);
 	krg_forwarding_exit(&forward);

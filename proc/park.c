@@ -26,6 +26,7 @@
 #include <uapi/linux/elf.h>
 
 #include "park.h"
+#include "self.h"
 #include "text.h"
 
 #define KRG_FREEZE_MS		5000	/* when no time was given */
@@ -216,6 +217,8 @@ static struct krg_frozen *frozen_new(pid_t pid, bool tree)
 
 void krg_unfreeze(struct krg_frozen *set)
 {
+	if (set->called)
+		krg_self_continue(set);
 	smp_store_release(&set->released, true);
 	wake_up_all(&set->release);
 	frozen_put(set);

@@ -95,6 +95,7 @@ struct krg_process {
  * @then: what threads do instead of going on; set before @released
  * @then_put: gives @data back at the end
  * @forward: of a move, the files that stay behind; NULL: none can
+ * @called: its processes were called before it, and are when it goes on (self.h)
  */
 struct krg_frozen {
 	refcount_t refs;
@@ -108,6 +109,7 @@ struct krg_frozen {
 	void (*then_put)(void *data);
 	void *data;
 	struct krg_forwarding *forward;
+	bool called;
 };
 
 #define krg_for_each_process(set, process) \
@@ -177,6 +179,8 @@ static inline struct sighand_struct *krg_sighand_lock(struct task_struct *task)
 
 /** krg_target_judge() - whether the caller may have @leader's process; 0, or an error and its reason in @text */
 int krg_target_judge(struct task_struct *leader, struct krg_text *text);
+/** krg_target_caller_is_plain() - whether the caller sees ids, names and files as the node's init does */
+bool krg_target_caller_is_plain(void);
 /** krg_target_get() - the leader of process @pid with a reference, or an error pointer; judges the caller's rights */
 struct task_struct *krg_target_get(pid_t pid, struct krg_text *text);
 

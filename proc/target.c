@@ -6,12 +6,17 @@
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
+#include <linux/fs_struct.h>
+#include <linux/nsproxy.h>
+#include <linux/path.h>
 #include <linux/pid.h>
+#include <linux/pid_namespace.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/uidgid.h>
+#include <linux/user_namespace.h>
 
 #include "park.h"
 #include "shadow.h"
@@ -86,6 +91,39 @@ int krg_target_judge(struct task_struct *leader, struct krg_text *text)
 		return -EPERM;
 	}
 	return 0;
+}
+
+/* What an image of another node says is taken as the init of that node would say it: root there is root here. */
+bool krg_target_caller_is_plain(void)
+{
+	const struct nsproxy *mine = current->nsproxy, *its;
+	struct path root, its_root;
+	struct task_struct *init;
+	bool plain;
+
+	rcu_read_lock();
+	init = get_pid_task(find_pid_ns(1, &init_pid_ns), PIDTYPE_TGID);
+	rcu_read_unlock();
+	if (!init)
+		return false;
+	task_lock(init);
+	its = init->nsproxy;
+	plain = its && mine->mnt_ns == its->mnt_ns && mine->net_ns == its->net_ns && mine->uts_ns == its->uts_ns &&
+		mine->ipc_ns == its->ipc_ns;
+	if (plain && init->fs)
+		get_fs_root(init->fs, &its_root);
+	else
+		plain = false;
+	task_unlock(init);
+	put_task_struct(init);
+	if (!plain)
+		return false;
+	get_fs_root(current->fs, &root);
+	plain = path_equal(&root, &its_root) && current_user_ns() == &init_user_ns &&
+		task_active_pid_ns(current) == &init_pid_ns;
+	path_put(&root);
+	path_put(&its_root);
+	return plain;
 }
 
 struct task_struct *krg_target_get(pid_t pid, struct krg_text *text)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tools/lib/error.hh"
+#include "tools/restart/rights.hh"
 
 namespace krg::restart {
 
@@ -197,7 +198,7 @@ void make_regular(Files& files, std::map<u64, int>& contents, const Record& file
         // O_TMPFILE leaves O_DIRECTORY behind, which was about the folder.
         fd = files.again(file, found->second, static_cast<u64>(open_flags(file) & ~O_DIRECTORY));
     } else {
-        fd = open(path.c_str(), (open_flags(file) & ~O_DIRECTORY) | O_CLOEXEC | O_NOCTTY);
+        fd = open_named(files, file, path, open_flags(file) & ~O_DIRECTORY);
         if (fd < 0) fail_file(file, "cannot open it");
     }
     seek(file, fd, file.number(KRG_GHOST_FILE_REGULAR_OFFSET));
@@ -230,7 +231,7 @@ void make_directory(Files& files, const Record& file) {
     const bool gone = has(file, KRG_GHOST_FILE_DIRECTORY_STATE, removed);
     if (gone && mkdir(path.c_str(), static_cast<mode_t>(file.number(KRG_GHOST_FILE_DIRECTORY_MODE))) != 0)
         fail_file(file, "cannot make it again, to remove it");
-    const int fd = open(path.c_str(), open_flags(file) | O_DIRECTORY | O_CLOEXEC);
+    const int fd = open_named(files, file, path, open_flags(file) | O_DIRECTORY);
     const int why = errno;
     if (gone) rmdir(path.c_str());
     errno = why;
@@ -247,7 +248,7 @@ void make_forwarded(Files& files, const Record& file, int device) {
 }
 
 void make_device(Files& files, const Record& file) {
-    const int fd = open(file.text(KRG_GHOST_FILE_DEVICE_PATH).c_str(), open_flags(file) | O_CLOEXEC | O_NOCTTY);
+    const int fd = open_named(files, file, file.text(KRG_GHOST_FILE_DEVICE_PATH), open_flags(file));
     if (fd < 0) fail_file(file, "cannot open it");
     struct stat st {};
     if (fstat(fd, &st) != 0 || !S_ISCHR(st.st_mode) || major(st.st_rdev) != file.number(KRG_GHOST_FILE_DEVICE_MAJOR) ||

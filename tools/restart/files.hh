@@ -33,6 +33,7 @@ public:
     void close_all();
     [[nodiscard]] const Plan& plan() const { return plan_; }
     [[nodiscard]] int base() const { return base_; }
+    [[nodiscard]] bool from_another_node() const { return options_.device >= 0; }
     /** An open file was made: its flags are set, and it is parked as the object. */
     void made(const Record& file, int fd);
     /** Descriptors of memory objects that are files here, for mappings that nobody has open. */

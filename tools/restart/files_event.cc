@@ -18,6 +18,7 @@
 
 #include "tools/lib/error.hh"
 #include "tools/restart/files.hh"
+#include "tools/restart/rights.hh"
 
 // As <linux/timerfd.h> and <linux/inotify.h> have them, which cannot be included beside those of libc.
 #define KRG_TFD_SET_TICKS _IOW('T', 0, __u64)
@@ -105,7 +106,7 @@ void put_back(const Plan& plan, const Record& pipe, int fd) {
     fcntl(fd, F_SETFL, 0);
 }
 
-Ends open_pipe(const Record& pipe, const std::string& path) {
+Ends open_pipe(const Files& files, const Record& pipe, const std::string& path) {
     Ends ends;
     if (path.empty()) {
         int fds[2];
@@ -114,7 +115,7 @@ Ends open_pipe(const Record& pipe, const std::string& path) {
         ends = {fds[0], fds[1]};
     } else {
         // Both ends at once never waits for the other one.
-        ends.in = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        ends.in = open_named(files, pipe, path, O_RDWR | O_NONBLOCK);
         struct stat st {};
         if (ends.in < 0 || fstat(ends.in, &st) != 0 || !S_ISFIFO(st.st_mode))
             throw Error(Exit::failed, fmt::format("{}: cannot open it as a fifo: {}", path, std::strerror(errno)),
@@ -171,7 +172,7 @@ void make_pipes(Files& files) {
             if (path.empty()) path = file->text(KRG_GHOST_FILE_PIPE_PATH);
         }
         if (of_it.empty()) continue;
-        const Ends ends = open_pipe(*pipe, path);
+        const Ends ends = open_pipe(files, *pipe, path);
         put_back(plan, *pipe, ends.out);
         const bool named = !path.empty();
         bool in_used = named, out_used = named;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 
 #include "tools/lib/error.hh"
 #include "tools/restart/files.hh"
+#include "tools/restart/rights.hh"
 
 namespace krg::restart {
 
@@ -80,9 +82,11 @@ void clear_name(const Record& file, const std::string& path) {
     if (unlink(path.c_str()) != 0) fail_file(file, "cannot replace " + path);
 }
 
-void bind_to(const Record& file, int fd) {
+void bind_to(const Files& files, const Record& file, int fd) {
     const std::string name = file.text(KRG_GHOST_FILE_UNIX_NAME);
     if (name.empty()) return;
+    std::optional<AsHolder> as;
+    if (files.from_another_node()) as.emplace(files.plan(), file);
     const Folder folder(file);
     const bool in_folder = name[0] != 0;
     const std::string path = name.substr(0, name.find('\0'));
@@ -172,7 +176,7 @@ private:
 
     void alone(const Record& file) {
         const int fd = new_socket(file);
-        bind_to(file, fd);
+        bind_to(files_, file, fd);
         if (file.number(KRG_GHOST_FILE_UNIX_STATE) == listening &&
             listen(fd, static_cast<int>(file.number(KRG_GHOST_FILE_UNIX_BACKLOG))) != 0)
             fail_file(file, "cannot listen");
@@ -205,7 +209,7 @@ private:
             listener_named(file.text(KRG_GHOST_FILE_UNIX_NAME)))
             return left_alone(file);
         const auto [mine, its] = pair_of(file);
-        bind_to(file, mine);
+        bind_to(files_, file, mine);
         keep(file, mine);
         if (other && !fds_.contains(other->object))
             keep(*other, its);
@@ -235,7 +239,7 @@ private:
         for (const Record* file : plan_.all(KRG_GHOST_FILE_UNIX))
             if (peer_of(*file) == end.object) client = file;
         const int fd = new_socket(end);
-        if (client) bind_to(*client, fd);
+        if (client) bind_to(files_, *client, fd);
         join(end, fd, plan_.object(end.number(KRG_GHOST_FILE_UNIX_LISTENER)));
         if (client)
             keep(*client, fd);
@@ -245,7 +249,7 @@ private:
 
     void one_way(const Record& file, const Record& other) {
         const int fd = new_socket(file);
-        bind_to(file, fd);
+        bind_to(files_, file, fd);
         if (!fds_.contains(other.object)) together(other);
         join(file, fd, other);
         keep(file, fd);
@@ -255,8 +259,8 @@ private:
     void by_name(const Record& one, const Record& two) {
         if (one.number(KRG_GHOST_FILE_UNIX_TYPE) == SOCK_DGRAM) {
             const auto [first, second] = pair_of(one);
-            bind_to(one, first);
-            bind_to(two, second);
+            bind_to(files_, one, first);
+            bind_to(files_, two, second);
             keep(one, first);
             return keep(two, second);
         }
@@ -270,11 +274,11 @@ private:
         const bool own = at < 0;
         if (own) {
             at = new_socket(accepted);
-            bind_to(accepted, at);
+            bind_to(files_, accepted, at);
             if (listen(at, 1) != 0) fail_file(accepted, "cannot listen for it");
         }
         const int fd = new_socket(client);
-        bind_to(client, fd);
+        bind_to(files_, client, fd);
         join(client, fd, accepted);
         const int end = accept4(at, nullptr, nullptr, SOCK_CLOEXEC);
         if (end < 0) fail_file(accepted, "cannot accept it");

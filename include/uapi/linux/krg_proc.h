@@ -33,6 +33,7 @@ struct krg_proc_text {
 #define KRG_PROC_IGNORE_UNSUPPORTED	8	/* what can be left out without harm to the rest is left out */
 
 #define KRG_PROC_POST			16	/* most of its memory follows when it runs already */
+#define KRG_PROC_NO_CALLBACKS		256	/* of CAPTURE and FREEZE: what it wants to do before it is saved is not done */
 
 /* What would be refused; 0 with length 0: nothing. The process is not disturbed. */
 struct krg_proc_check {
