@@ -13,6 +13,7 @@
 
 #include "capture.h"
 #include "check.h"
+#include "control.h"
 #include "file.h"
 #include "inet.h"
 #include "main.h"
@@ -225,24 +226,25 @@ static int capture_set(struct krg_frozen *set, struct krg_proc_capture *arg, con
 	return err;
 }
 
-static void kill_set(struct krg_frozen *set)
+static void signal_set(struct krg_frozen *set, int signal)
 {
 	struct krg_process *process;
 
-	if (set->captured)
+	if (signal == SIGKILL && set->captured)
 		krg_inet_quiet(set);
 	krg_for_each_process(set, process)
-		kill_pid(task_tgid(process->leader), SIGKILL, 1);
+		kill_pid(task_tgid(process->leader), signal, 1);
 }
 
 /* What can be seen without disturbing it is looked for first. */
-static int survey(pid_t pid, bool tree, struct krg_text *text)
+static int survey(pid_t pid, bool tree, bool ignore, struct krg_text *text)
 {
 	struct krg_frozen *set = krg_survey(pid, tree, text);
 	int err;
 
 	if (IS_ERR(set))
 		return PTR_ERR(set);
+	set->ignore = ignore;
 	err = krg_check(set, false, text);
 	krg_unfreeze(set);
 	return err;
@@ -251,22 +253,32 @@ static int survey(pid_t pid, bool tree, struct krg_text *text)
 static int do_capture(struct krg_proc_file *file, struct krg_proc_capture *arg, const char *description,
 		      const struct krg_tracking *tracking, struct krg_text *text)
 {
-	bool tree = arg->flags & KRG_PROC_TREE;
+	bool tree = arg->flags & KRG_PROC_TREE, borrowed = false;
 	struct krg_frozen *set = file_find(file, arg->pid, tree);
 	int err;
 
 	if (!set) {
-		err = survey(arg->pid, tree, text);
+		set = krg_control_borrow(arg->pid);
+		borrowed = set;
+	}
+	if (!set) {
+		err = survey(arg->pid, tree, arg->flags & KRG_PROC_IGNORE_UNSUPPORTED, text);
 		if (err)
 			return err;
+		/* What is left out is said again when nothing moves. */
+		krg_text_free(text);
 		set = krg_freeze_willing(arg->pid, tree, arg->timeout_ms, !(arg->flags & KRG_PROC_NO_CALLBACKS), text);
 		if (IS_ERR(set))
 			return PTR_ERR(set);
 	}
-	err = capture_set(set, arg, description, tracking, text);
+	set->ignore = arg->flags & KRG_PROC_IGNORE_UNSUPPORTED;
+	err = borrowed ? krg_frozen_judge(set, text) : 0;
+	err = err ?: capture_set(set, arg, description, tracking, text);
 	if (!err && arg->flags & KRG_PROC_KILL)
-		kill_set(set);
-	if (!err && arg->flags & KRG_PROC_STOP) {
+		signal_set(set, SIGKILL);
+	if (borrowed && (err || !(arg->flags & KRG_PROC_KILL))) {
+		krg_control_give_back(arg->pid, set);
+	} else if (!err && arg->flags & KRG_PROC_STOP) {
 		if (list_empty(&set->node))
 			list_add(&set->node, &file->frozen);
 	} else if (list_empty(&set->node)) {
@@ -300,7 +312,7 @@ static long ioctl_check(struct krg_proc_file *file, void __user *at)
 		return -EFAULT;
 	if (arg.flags & ~KRG_PROC_TREE || !text_is_right(&arg.refusals))
 		return -EINVAL;
-	err = survey(arg.pid, arg.flags & KRG_PROC_TREE, &text);
+	err = survey(arg.pid, arg.flags & KRG_PROC_TREE, false, &text);
 	/* Refusals are the answer. */
 	if (err == -EOPNOTSUPP)
 		err = 0;
@@ -330,7 +342,8 @@ static long ioctl_capture(struct krg_proc_file *file, void __user *at)
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_KILL | KRG_PROC_STOP | KRG_PROC_NO_CALLBACKS) || !text_is_right(&arg.error) || arg.description.room ||
+	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_KILL | KRG_PROC_STOP | KRG_PROC_NO_CALLBACKS |
+			  KRG_PROC_IGNORE_UNSUPPORTED) || !text_is_right(&arg.error) || arg.description.room ||
 	    arg.description.length > KRG_DESCRIPTION_MAX)
 		return -EINVAL;
 	err = take_tracking(&tracking, &arg);
@@ -371,7 +384,9 @@ static int do_unfreeze(struct krg_proc_file *file, const struct krg_proc_freeze 
 		return -ESRCH;
 	}
 	if (arg->flags & KRG_PROC_KILL)
-		kill_set(set);
+		signal_set(set, SIGKILL);
+	else if (arg->signal)
+		signal_set(set, arg->signal);
 	list_del_init(&set->node);
 	krg_unfreeze(set);
 	return 0;
@@ -385,7 +400,8 @@ static long ioctl_freeze(struct krg_proc_file *file, unsigned int cmd, void __us
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~(cmd == KRG_PROC_FREEZE ? KRG_PROC_TREE | KRG_PROC_NO_CALLBACKS : KRG_PROC_KILL) || arg.pad || !text_is_right(&arg.error))
+	if (arg.flags & ~(cmd == KRG_PROC_FREEZE ? KRG_PROC_TREE | KRG_PROC_NO_CALLBACKS : KRG_PROC_KILL) || !valid_signal(arg.signal) ||
+	    (cmd == KRG_PROC_FREEZE && arg.signal) || !text_is_right(&arg.error))
 		return -EINVAL;
 	mutex_lock(&file->lock);
 	err = cmd == KRG_PROC_FREEZE ? do_freeze(file, &arg, &text) : do_unfreeze(file, &arg, &text);

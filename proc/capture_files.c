@@ -11,6 +11,7 @@
 #include <linux/highmem.h>
 #include <linux/kdev_t.h>
 #include <linux/kernel.h>
+#include <linux/major.h>
 #include <linux/pid.h>
 #include <linux/pipe_fs_i.h>
 #include <linux/sched/task.h>
@@ -395,6 +396,21 @@ static u64 capture_forwarded(struct krg_capture *c, struct file *file)
 	return id;
 }
 
+/* ---- files that are left out ---- */
+
+/* Nothing is read from it, and what is written goes nowhere. */
+static u64 capture_nothing(struct krg_capture *c, struct file *file)
+{
+	u64 id = krg_capture_begin(c, KRG_GHOST_FILE_DEVICE);
+
+	krg_capture_put(c, KRG_GHOST_FILE_REGULAR_FLAGS, file->f_flags & (O_ACCMODE | O_NONBLOCK));
+	krg_capture_put_text(c, KRG_GHOST_FILE_DEVICE_PATH, "/dev/null");
+	krg_capture_put(c, KRG_GHOST_FILE_DEVICE_MAJOR, MEM_MAJOR);
+	krg_capture_put(c, KRG_GHOST_FILE_DEVICE_MINOR, 3);
+	krg_capture_end(c);
+	return id;
+}
+
 /* ---- any file ---- */
 
 static u64 capture_kind(struct krg_capture *c, struct file *file)
@@ -441,7 +457,8 @@ u64 krg_capture_file(struct krg_capture *c, struct file *file)
 
 	if (id || c->error)
 		return id;
-	id = krg_forwarding_has(c->set->forward, file) ? capture_forwarded(c, file) : capture_kind(c, file);
+	id = krg_forwarding_has(c->set->forward, file) ? capture_forwarded(c, file) :
+	     krg_frozen_ignores(c->set, file) ? capture_nothing(c, file) : capture_kind(c, file);
 	krg_capture_set_id(c, file, id);
 	return id;
 }
@@ -499,6 +516,8 @@ static void capture_watches_of(struct krg_capture *c, struct file *epoll, const 
 		return;
 	}
 	while (krg_watch_next(&line, list, &watch)) {
+		if (watch.file && krg_frozen_ignores(c->set, watch.file))
+			continue;
 		krg_capture_begin(c, KRG_GHOST_EPOLL_WATCH);
 		krg_capture_put(c, KRG_GHOST_EPOLL_WATCH_EPOLL, krg_capture_id(c, epoll));
 		krg_capture_put(c, KRG_GHOST_EPOLL_WATCH_FILE, watch.file ? krg_capture_id(c, watch.file) : 0);

@@ -310,7 +310,7 @@ static void capture_private(struct krg_capture *c, struct mm_struct *mm, const s
 		n = krg_pages_find(mm, &at, v->end);
 		if (n)
 			n = krg_track_clean(&c->tracking, mm, v, at, n, &clean);
-		if (clean && alone) {
+		if (clean && alone && !c->excluded.count) {
 			mmap_read_unlock(mm);
 			put_parents(c, owner, at, n);
 			at += n * PAGE_SIZE;

@@ -224,6 +224,41 @@ static void check_socket(struct krg_check *c, pid_t pid, const struct krg_descri
 		krg_check_refuse(c, "socket: descriptor %u of process %d is also held outside", at->number, pid);
 }
 
+/* ---- what is left out on request ---- */
+
+bool krg_frozen_ignores(struct krg_frozen *set, const struct file *file)
+{
+	return xa_load(&set->ignored, (unsigned long)file) ||
+	       (is_pipe((struct file *)file) && xa_load(&set->ignored, (unsigned long)file->private_data));
+}
+
+/* One whose other end is in the set would be missed there. */
+static bool may_ignore(struct krg_check *c, struct file *file, const struct krg_descriptors *list, struct krg_tally *tally)
+{
+	enum krg_file_kind kind = krg_file_kind(file);
+	struct sock *peer;
+
+	switch (kind) {
+	case KRG_FILE_PIPE:
+	case KRG_FILE_FIFO:
+		return true;
+	case KRG_FILE_UNIX:
+		peer = krg_sock_of(file) ? krg_unix_peer(krg_sock_of(file)) : NULL;
+		return !(peer && krg_tally_get(&tally->sockets, peer));
+	case KRG_FILE_INET:
+		return !is_held_outside(c, file, list, tally);
+	default:
+		return kind >= KRG_FILE_CARRIED;
+	}
+}
+
+static int ignore(struct krg_frozen *set, struct file *file)
+{
+	const void *key = is_pipe(file) ? file->private_data : file;
+
+	return xa_err(xa_store(&set->ignored, (unsigned long)key, xa_mk_value(1), GFP_KERNEL_ACCOUNT));
+}
+
 /* ---- all of the set ---- */
 
 typedef int (*visit_fn)(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct krg_tally *tally);
@@ -258,17 +293,36 @@ static int visit_away(struct krg_check *c, pid_t pid, const struct krg_descripto
 	return err;
 }
 
+static void check_any(struct krg_check *c, pid_t pid, const struct krg_descriptor *at, const struct krg_descriptors *list,
+		      struct krg_tally *tally)
+{
+	enum krg_file_kind kind = krg_file_kind(at->file);
+
+	check_descriptor(c, pid, at, list, tally);
+	if (is_pipe(at->file))
+		check_pipe(c, pid, at, list, tally);
+	if (kind == KRG_FILE_UNIX || kind == KRG_FILE_INET)
+		check_socket(c, pid, at, list, tally);
+}
+
 static int visit_check(struct krg_check *c, pid_t pid, const struct krg_descriptors *list, struct krg_tally *tally)
 {
+	bool before = c->refused;
 	unsigned int i;
+	int err;
 
 	for (i = 0; i < list->count; i++) {
-		check_descriptor(c, pid, &list->at[i], list, tally);
-		if (is_pipe(list->at[i].file))
-			check_pipe(c, pid, &list->at[i], list, tally);
-		if (krg_file_kind(list->at[i].file) == KRG_FILE_UNIX || krg_file_kind(list->at[i].file) == KRG_FILE_INET)
-			check_socket(c, pid, &list->at[i], list, tally);
+		c->refused = false;
+		check_any(c, pid, &list->at[i], list, tally);
+		if (c->refused && c->set->ignore && may_ignore(c, list->at[i].file, list, tally)) {
+			c->refused = false;
+			err = ignore(c->set, list->at[i].file);
+			if (err)
+				c->error = err;
+		}
+		before = before || c->refused;
 	}
+	c->refused = before;
 	check_locks(c, pid, list);
 	return 0;
 }

@@ -89,10 +89,16 @@ static void signal_set(struct krg_frozen *set, int signal)
 /* The caller's right to the process was looked at when the command began. */
 static int command_unfreeze(struct entry *e, pid_t pid, int signal)
 {
+	int err;
+
 	if (!e->frozen) {
 		krg_text_add(&e->said, "process: %d was not frozen from here", pid);
 		return -ESRCH;
 	}
+	/* Whoever froze them may have had more rights. */
+	err = krg_frozen_judge(e->frozen, &e->said);
+	if (err)
+		return err;
 	if (signal)
 		signal_set(e->frozen, signal);
 	krg_unfreeze(e->frozen);
@@ -113,7 +119,7 @@ static int command_checkpoint(struct entry *e, pid_t pid, char *words)
 		krg_text_add(&e->said, "control: checkpoint needs a path that begins with /");
 		return -EINVAL;
 	}
-	err = was_frozen ? 0 : krg_control_survey(pid, &e->said);
+	err = was_frozen ? krg_frozen_judge(e->frozen, &e->said) : krg_control_survey(pid, &e->said);
 	if (!err && !was_frozen)
 		err = command_freeze(e, pid);
 	if (err)
@@ -290,6 +296,45 @@ static struct entry *entry_find(const struct pid *pid)
 		if (e->pid == pid)
 			return e;
 	return NULL;
+}
+
+/* Of one that nobody gives a command now: exchanges what is frozen. *@busy: somebody does. */
+static void entry_swap(pid_t number, struct krg_frozen **set, bool *busy)
+{
+	struct pid *pid = find_get_pid(number);
+	struct entry *e;
+
+	mutex_lock(&krg_control.lock);
+	e = pid ? entry_find(pid) : NULL;
+	/* A command may look names up in our directory, which takes the lock of the list. */
+	*busy = e && !mutex_trylock(&e->lock);
+	if (e && !*busy) {
+		swap(*set, e->frozen);
+		mutex_unlock(&e->lock);
+	}
+	mutex_unlock(&krg_control.lock);
+	put_pid(pid);
+}
+
+struct krg_frozen *krg_control_borrow(pid_t pid)
+{
+	struct krg_frozen *set = NULL;
+	bool busy;
+
+	entry_swap(pid, &set, &busy);
+	return set;
+}
+
+void krg_control_give_back(pid_t pid, struct krg_frozen *set)
+{
+	bool busy;
+
+	/* Commands have an end. */
+	for (entry_swap(pid, &set, &busy); busy; entry_swap(pid, &set, &busy))
+		schedule_timeout_uninterruptible(1);
+	/* It has ended meanwhile; or was frozen again, which cannot be. */
+	if (set)
+		krg_unfreeze(set);
 }
 
 /* Ids are those of the initial pid namespace, as in the rest of /proc/kerrighed. */

@@ -191,6 +191,7 @@ static void frozen_put(struct krg_frozen *set)
 		return;
 	list_for_each_entry_safe(process, next, &set->processes, node)
 		process_free(process);
+	xa_destroy(&set->ignored);
 	if (set->then_put)
 		set->then_put(set->data);
 	kfree(set);
@@ -208,6 +209,7 @@ static struct krg_frozen *frozen_new(pid_t pid, bool tree)
 	spin_lock_init(&set->lock);
 	init_waitqueue_head(&set->changed);
 	init_waitqueue_head(&set->release);
+	xa_init(&set->ignored);
 	INIT_LIST_HEAD(&set->processes);
 	set->pid = pid;
 	set->tree = tree;
@@ -375,6 +377,19 @@ static int frozen_gather(struct krg_frozen *set, struct krg_text *text)
 		return added;
 	n = frozen_add_children(set);
 	return n < 0 ? n : added + n;
+}
+
+int krg_frozen_judge(struct krg_frozen *set, struct krg_text *text)
+{
+	struct krg_process *process;
+	int err;
+
+	krg_for_each_process(set, process) {
+		err = krg_target_judge(process->leader, text);
+		if (err)
+			return err;
+	}
+	return 0;
 }
 
 /* ---- waiting for them ---- */

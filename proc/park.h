@@ -14,6 +14,7 @@
 #include <linux/task_work.h>
 #include <linux/user.h>
 #include <linux/wait.h>
+#include <linux/xarray.h>
 
 struct krg_forwarding;
 struct krg_text;
@@ -96,6 +97,8 @@ struct krg_process {
  * @then_put: gives @data back at the end
  * @forward: of a move, the files that stay behind; NULL: none can
  * @called: its processes were called before it, and are when it goes on (self.h)
+ * @ignore: files that cannot be carried are left out instead of refused
+ * @ignored: those that are, and pipes of which one end is
  */
 struct krg_frozen {
 	refcount_t refs;
@@ -109,7 +112,8 @@ struct krg_frozen {
 	void (*then_put)(void *data);
 	void *data;
 	struct krg_forwarding *forward;
-	bool called;
+	bool called, ignore;
+	struct xarray ignored;
 };
 
 #define krg_for_each_process(set, process) \
@@ -177,6 +181,10 @@ static inline struct sighand_struct *krg_sighand_lock(struct task_struct *task)
 	return sighand;
 }
 
+/** krg_frozen_judge() - whether the caller may have all processes of @set, which somebody else has frozen; as krg_target_judge() */
+int krg_frozen_judge(struct krg_frozen *set, struct krg_text *text);
+/** krg_frozen_ignores() - whether @file, or its pipe, is left out */
+bool krg_frozen_ignores(struct krg_frozen *set, const struct file *file);
 /** krg_target_judge() - whether the caller may have @leader's process; 0, or an error and its reason in @text */
 int krg_target_judge(struct task_struct *leader, struct krg_text *text);
 /** krg_target_caller_is_plain() - whether the caller sees ids, names and files as the node's init does */

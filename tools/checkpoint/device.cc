@@ -3,6 +3,7 @@
 #include "tools/checkpoint/device.hh"
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <sstream>
@@ -114,14 +115,15 @@ Image Device::capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeou
         const int error = errno;
         fail(error, pid, text.lines(arg.error.length));
     }
-    return {arg.number, arg.bytes, arg.pages, arg.tasks, arg.threads, arg.version};
+    return {arg.number, arg.bytes, arg.pages, arg.tasks, arg.threads, arg.version, text.lines(arg.error.length)};
 }
 
-void Device::release(int pid, bool kill) const {
+void Device::release(int pid, int signal) const {
     Text text;
     krg_proc_freeze arg{};
     arg.pid = pid;
-    arg.flags = kill ? KRG_PROC_KILL : 0;
+    arg.flags = signal == SIGKILL ? KRG_PROC_KILL : 0;
+    arg.signal = signal == SIGKILL ? 0 : static_cast<std::uint32_t>(signal);
     arg.error = text.where();
     if (ioctl(device_.get(), KRG_PROC_UNFREEZE, &arg) != 0) {
         const int error = errno;

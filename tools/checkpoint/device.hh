@@ -55,6 +55,7 @@ struct Place {
 struct Image {
     std::uint64_t number, bytes, pages;
     std::uint32_t tasks, threads, version;
+    std::vector<std::string> left_out;  ///< with KRG_PROC_IGNORE_UNSUPPORTED
 };
 
 class Device {
@@ -67,8 +68,8 @@ public:
     /** @flags: KRG_PROC_*; @fd: where the image goes. Throws Refused, or Stale. */
     [[nodiscard]] Image capture(int pid, std::uint32_t flags, int fd, std::uint32_t timeout_ms, const std::string& description,
                                 const Place& place = {}) const;
-    /** Ends what a capture with KRG_PROC_STOP left frozen: all of it is killed, or goes on. */
-    void release(int pid, bool kill) const;
+    /** Ends what a capture with KRG_PROC_STOP left frozen: all of it goes on, with a signal or without (0). */
+    void release(int pid, int signal) const;
 
 private:
     Descriptor device_;

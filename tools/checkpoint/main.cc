@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -23,6 +24,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/checkpoint/control.hh"
 #include "tools/checkpoint/device.hh"
 #include "tools/checkpoint/file.hh"
 #include "tools/checkpoint/sysv.hh"
@@ -45,8 +47,11 @@ volatile std::sig_atomic_t interrupted = 0;
 
 struct Options {
     int pid = 0;
-    std::string file, description;
-    bool tree = false, kill = false, check = false, json = false, pretty = false, incremental = false, full = false;
+    std::string file, description, kill_word, unfreeze_word;
+    bool tree = false, check = false, json = false, pretty = false, incremental = false, full = false;
+    bool freeze = false, unfreeze = false, only = false;
+    bool ignore = false, quiet = false;
+    int signal = 0;  // once the image is safe, or before it goes on
     double timeout_s = 5, every_s = 0;
     unsigned keep = 3, full_every = 10;
     krg::image::Codec codec = krg::image::Codec::plain;
@@ -127,6 +132,36 @@ int check(const Options& options) {
     return static_cast<int>(refusals.empty() ? Exit::done : Exit::unsafe);
 }
 
+/** 15, TERM or SIGTERM. */
+int signal_of(const std::string& word) {
+    char* end = nullptr;
+    const long number = std::strtol(word.c_str(), &end, 10);
+    if (!word.empty() && !*end && number >= 1 && number <= SIGRTMAX) return static_cast<int>(number);
+    const std::string name = word.rfind("SIG", 0) == 0 ? word.substr(3) : word;
+    for (int i = 1; i < NSIG; i++)
+        if (const char* known = sigabbrev_np(i); known && name == known) return i;
+    throw Error(Exit::usage, fmt::format("{} is no signal", word), "kill -l lists them");
+}
+
+/** What is frozen so stays, until somebody says otherwise. */
+int steer(const Options& options) {
+    if (options.freeze)
+        control(options.pid, "freeze");
+    else
+        control(options.pid, options.signal ? fmt::format("unfreeze {}", options.signal) : "unfreeze");
+    if (options.json) {
+        Json text = head(options.freeze ? "freeze" : "unfreeze");
+        text.update({{"pid", options.pid}, {"signal", options.signal}});
+        print(options, std::cout, text);
+    }
+    return static_cast<int>(Exit::done);
+}
+
+std::uint32_t capture_flags(const Options& options) {
+    return (options.tree ? KRG_PROC_TREE : 0) | (options.signal ? KRG_PROC_STOP : 0) |
+           (options.ignore ? KRG_PROC_IGNORE_UNSUPPORTED : 0) | (options.quiet ? KRG_PROC_NO_CALLBACKS : 0);
+}
+
 void wait_until_gone(int pidfd, int pid) {
     pollfd what{pidfd, POLLIN, 0};
     if (poll(&what, 1, gone_limit_ms) != 1)
@@ -138,7 +173,7 @@ Descriptor open_process(int pid) { return Descriptor(static_cast<int>(syscall(SY
 
 // Packed when the process goes on, or is frozen to be killed: it does not wait for more than the plain bytes.
 Image capture(const Options& options, const Device& device, const ImageFile& file, const Place& place) {
-    const auto flags = (options.tree ? KRG_PROC_TREE : 0U) | (options.kill ? KRG_PROC_STOP : 0U);
+    const std::uint32_t flags = capture_flags(options);
     const auto timeout_ms = static_cast<std::uint32_t>(options.timeout_s * 1000);
     if (options.codec == krg::image::Codec::plain)
         return device.capture(options.pid, flags, file.descriptor(), timeout_ms, options.description, place);
@@ -153,7 +188,8 @@ void say_saved(const Options& options, const Image& image, const Place& place, d
         Json text = head("save");
         text.update({{"pid", options.pid}, {"file", options.file}, {"number", fmt::format("{:#018x}", image.number)}});
         text.update({{"bytes", image.bytes}, {"pages", image.pages}, {"tasks", image.tasks}, {"threads", image.threads}});
-        text.update({{"killed", options.kill}, {"seconds", seconds}});
+        text.update({{"killed", options.signal == SIGKILL}, {"signal", options.signal}, {"seconds", seconds}});
+        text["left_out"] = image.left_out;
         text.update({{"version", image.version}, {"base", place.base}});
         print(options, std::cout, text);
     } else {
@@ -172,6 +208,9 @@ int save(const Options& options, const Place& place = {}, const std::function<vo
     const Descriptor pidfd = open_process(options.pid);
     if (pidfd.get() < 0 && errno == ESRCH)
         throw Error(Exit::no_object, fmt::format("there is no process {}", options.pid), "look at ps; it may have ended");
+    const bool frozen = is_frozen(options.pid);
+    if (options.only && !frozen)
+        throw Error(Exit::failed, fmt::format("process {} is not frozen", options.pid), "checkpoint --freeze PID");
     ImageFile file(options.file);
     Image image{};
     {
@@ -181,8 +220,12 @@ int save(const Options& options, const Place& place = {}, const std::function<vo
         file.keep();
         if (saved) saved();
     }
-    if (options.kill) {
-        device.release(options.pid, true);
+    for (const std::string& line : image.left_out) std::cerr << "checkpoint: left out: " << line << '\n';
+    if (options.signal && frozen)
+        control(options.pid, fmt::format("unfreeze {}", options.signal));
+    else if (options.signal)
+        device.release(options.pid, options.signal);
+    if (options.signal == SIGKILL) {
         wait_until_gone(pidfd.get(), options.pid);
         std::cerr << remove_objects(options.file);
     }
@@ -270,7 +313,16 @@ int main(int argc, char** argv) {
     app.add_option("PID", options.pid, "the process")->required()->check(CLI::Range(1, 4194304));
     CLI::Option* name = app.add_option("FILE,-o,--output", options.file, "the image; one that is there is replaced");
     app.add_flag("-t,--tree", options.tree, "with all its descendants");
-    app.add_flag("-k,--kill", options.kill, "kill it once the image is safe");
+    CLI::Option* kill = app.add_flag("-k,--kill{KILL}", options.kill_word,
+                                     "send it SIGKILL, or that signal, once the image is safe");
+    CLI::Option* freeze = app.add_flag("-f,--freeze", options.freeze, "hold it, with all descendants, until --unfreeze");
+    CLI::Option* unfreeze = app.add_flag("-u,--unfreeze{0}", options.unfreeze_word, "let it go on, with a signal or without");
+    CLI::Option* only = app.add_flag("--ckpt-only", options.only, "save one that is frozen, and leave it so");
+    app.add_flag("--ignore-unsupported", options.ignore, "files that an image cannot carry become /dev/null in it");
+    app.add_flag("-b,--no-callbacks", options.quiet, "do not tell the program before and after");
+    freeze->excludes(name)->excludes(unfreeze)->excludes(only)->excludes(kill);
+    unfreeze->excludes(name)->excludes(only)->excludes(kill);
+    only->excludes(kill);
     app.add_flag("--check", options.check, "only say what would be refused")->excludes(name);
     app.add_option("-d,--description", options.description, "free text for the image");
     app.add_option("--timeout", options.timeout_s, "seconds for all threads to stop")->check(CLI::Range(0.01, 3600.0));
@@ -293,8 +345,13 @@ int main(int argc, char** argv) {
     app.footer("See checkpoint(1). What came of it is continued by restart(1).");
     try {
         app.parse(argc, argv);
-        if (!options.check && options.file.empty()) throw CLI::RequiredError("FILE");
-        if (every->count() && (options.check || options.kill))
+        options.unfreeze = unfreeze->count() > 0;
+        const bool steers = options.freeze || options.unfreeze;
+        if (options.check && (steers || kill->count() || only->count())) throw CLI::ExcludesError("--check", "an operation");
+        if (!options.check && !steers && options.file.empty()) throw CLI::RequiredError("FILE");
+        if (every->count() && (steers || only->count()))
+            throw CLI::ExcludesError("--every", "--freeze, --unfreeze, --ckpt-only");
+        if (every->count() && (options.check || kill->count()))
             throw CLI::ExcludesError("--every", options.check ? "--check" : "--kill");
         if (options.check && options.incremental) throw CLI::ExcludesError("--incremental", "--check");
         if (every->count() && (options.every_s < 1 || options.every_s > 1e6))
@@ -304,6 +361,9 @@ int main(int argc, char** argv) {
     }
     make_interruptible();
     try {
+        if (!options.kill_word.empty()) options.signal = signal_of(options.kill_word);
+        if (!options.unfreeze_word.empty() && options.unfreeze_word != "0") options.signal = signal_of(options.unfreeze_word);
+        if (options.freeze || options.unfreeze) return steer(options);
         const int exit = run(options);
         if (!std::cout.flush()) throw Error(Exit::failed, "cannot write to standard output", "is there room where it goes?");
         return exit;

@@ -2,6 +2,7 @@
 // Failures of C++ as C sees them.
 #include <cstring>
 
+#include "tools/checkpoint/control.hh"
 #include "tools/checkpoint/device.hh"
 #include "tools/libkerrighed/internal.hh"
 
@@ -47,6 +48,8 @@ int failed_with_exception() noexcept {
         } catch (...) {
             return failed(number_of(refused.code()), refused.what());
         }
+    } catch (const checkpoint::ControlFailed& error) {
+        return failed(error.number(), error.what());
     } catch (const Error& error) {
         return failed(number_of(error.code()), error.what());
     } catch (const std::bad_alloc&) {

@@ -2,6 +2,7 @@
 // Other processes: moved, saved, restarted, frozen.
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/checkpoint/control.hh"
 #include "tools/checkpoint/device.hh"
 #include "tools/checkpoint/file.hh"
 #include "tools/checkpoint/sysv.hh"
@@ -49,30 +51,6 @@ void ask_to_migrate(pid_t pid, int node, std::uint32_t flags) {
 
 std::uint32_t tree_of(unsigned flags) { return flags & KRG_TREE ? KRG_PROC_TREE : 0; }
 
-std::string contents(const std::string& path) {
-    const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::string all;
-    char buffer[4096];
-    for (ssize_t n; file.get() >= 0 && (n = read(file.get(), buffer, sizeof(buffer))) > 0;)
-        all.append(buffer, static_cast<size_t>(n));
-    return all;
-}
-
-int control(pid_t pid, const std::string& command) {
-    const std::string folder = fmt::format("/proc/kerrighed/{}/", pid);
-    const Descriptor file(open((folder + "control").c_str(), O_WRONLY | O_CLOEXEC));
-    if (file.get() < 0) {
-        if (errno != ENOENT) throw Failure(errno, std::strerror(errno));
-        throw access("/proc/kerrighed", F_OK) == 0 ? Failure(ESRCH, fmt::format("there is no process {}", pid))
-                                                   : Failure(ENODEV, "the module krg_proc is not loaded");
-    }
-    if (write(file.get(), command.data(), command.size()) >= 0) return 0;
-    const int error = errno;
-    const std::string status = contents(folder + "status");
-    const size_t last = status.find("last: ");
-    throw Failure(error, last == std::string::npos ? std::strerror(error) : status.substr(last + 6));
-}
-
 void wait_until_gone(int pidfd, pid_t pid) {
     pollfd what{pidfd, POLLIN, 0};
     if (poll(&what, 1, gone_limit_ms) != 1)
@@ -90,7 +68,7 @@ void save(pid_t pid, const char* path, unsigned flags, krg_image_info* info) {
                                                         file.descriptor(), freeze_ms, "");
     file.keep();
     if (flags & KRG_KILL) {
-        device.release(pid, true);
+        device.release(pid, SIGKILL);
         wait_until_gone(pidfd.get(), pid);
         (void)krg::checkpoint::remove_objects(path);
     }
@@ -198,9 +176,15 @@ extern "C" pid_t krg_restart(const char* path, unsigned flags) {
 }
 
 extern "C" int krg_freeze(pid_t pid) {
-    return at_border([&] { return control(pid, "freeze"); });
+    return at_border([&] {
+        krg::checkpoint::control(pid, "freeze");
+        return 0;
+    });
 }
 
 extern "C" int krg_unfreeze(pid_t pid, int signal) {
-    return at_border([&] { return control(pid, signal ? fmt::format("unfreeze {}", signal) : "unfreeze"); });
+    return at_border([&] {
+        krg::checkpoint::control(pid, signal ? fmt::format("unfreeze {}", signal) : "unfreeze");
+        return 0;
+    });
 }

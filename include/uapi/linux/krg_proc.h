@@ -50,7 +50,7 @@ struct krg_proc_capture {
 	__u32 timeout_ms;	/* for all threads to stop; 0: 5000 */
 	__u64 chain;		/* of increments, a random number; 0: none, and writes are not noted for a next one */
 	__u64 parent;		/* number of the image this one adds to, the last one of the chain; 0: a full image */
-	struct krg_proc_text error;		/* what was refused, or failed */
+	struct krg_proc_text error;		/* what was refused, or failed; after success what was left out */
 	struct krg_proc_text description;	/* in: at and length, at most 4096 bytes; room is 0 */
 	__u64 number;		/* out: of the image */
 	__u64 bytes;		/* out: written */
@@ -67,7 +67,7 @@ struct krg_proc_freeze {
 	__s32 pid;
 	__u32 flags;		/* FREEZE: KRG_PROC_TREE; UNFREEZE: KRG_PROC_KILL, all of it ends instead */
 	__u32 timeout_ms;	/* for all threads to stop; 0: 5000 */
-	__u32 pad;
+	__u32 signal;		/* UNFREEZE: sent to all of it before it goes on; 0: none */
 	struct krg_proc_text error;
 };
 

@@ -50,7 +50,8 @@ void scenario_callbacks(Test& test) {
     calls(test, 1, fmt::format("checkpoint-check {}", moving.pid), "it can be saved");
     calls(test, 1, fmt::format("checkpoint {} {}", moving.pid, image), "it is saved, and goes on");
     calls(test, 1, fmt::format("checkpoint {} {} kill", moving.pid, image), "it is saved again, and killed");
-    calls(test, 1, fmt::format("restart {}", image), "it is restarted");
+    // The shell that started it has said in the log how it ended.
+    calls(test, 1, fmt::format("restart {} changed", image), "it is restarted");
     ends_with(test, moving, 1, "before 2 continue 1 restart 1 pages 1 0 0 4 order 1",
               "callbacks came once each, and excluded pages are zeros");
 }
@@ -120,6 +121,44 @@ void scenario_self(Test& test) {
     test.report.check(result.out == "0\n1\n", "and knows what it is", result.evidence());
 }
 
+/// The tools, on a program that the library knows nothing of.
+void scenario_tools(Test& test) {
+    const std::string folder = "/shared/migrate/tools";
+    const std::string start =
+        fmt::format("rm -rf {0}; mkdir -p {0}; cd {0}; krgcr-run -b -o {0}/log -- sh -c 'trap \"echo asked; exit 3\" TERM; "
+                    "while sleep 3; do :; done' >{0}/pid; sleep 1; cat {0}/pid",
+                    folder);
+    const std::string pid = done(test, 1, start, "krgcr-run starts a program").out.substr(0, 5);
+    const auto tool = [&](const std::string& words, int status, const std::string& says, const std::string& sentence) {
+        const ProcessResult result = test.cluster.shell(1, fmt::format("cd {}; checkpoint {}", folder, words));
+        test.report.check(result.status == status && (result.out + result.err).find(says) != std::string::npos, sentence,
+                          result.evidence());
+    };
+    tool(pid + " --ckpt-only --tree a", 1, "is not frozen", "what is not frozen is not saved as such");
+    tool("--freeze " + pid, 0, "", "it is frozen, and stays so when the tool has ended");
+    tool("--freeze " + pid, 1, "frozen already", "once");
+    tool(pid + " --ckpt-only --tree a", 0, "2 processes", "it is saved");
+    tool(pid + " --ckpt-only --tree --description again b", 0, "2 processes", "twice");
+    done(test, 1, fmt::format("grep -q 'state frozen' /proc/kerrighed/{}/status", pid), "and is frozen still");
+    done(test, 1, fmt::format("krgimg show --json {}/b | grep -q again", folder), "the second image has a description");
+    tool("--unfreeze " + pid, 0, "", "it goes on");
+    tool("--unfreeze " + pid, 8, "not frozen", "once");
+    tool(fmt::format("--kill=TERM --tree {} c", pid), 0, "2 processes", "it is saved, and asked to end");
+    require_text(test, 1, folder + "/log", "asked", "which it does");
+    done(test, 1,
+         fmt::format("cd {0}; restart --accept-changed --foreground b & sleep 2; kill -TERM {1}; wait $! ; test $? = 3", folder,
+                     pid),
+         "it is restarted in the foreground, with its status");
+    done(test, 1,
+         fmt::format("cd {0}; sh -c 'echo $$ >{0}/pid2; exec sleep 1000' </dev/null 2>&1 | cat >/dev/null & sleep 1", folder),
+         "a program writes into somebody else's pipe");
+    tool("$(cat pid2) d", 7, "pipe: descriptor", "it is refused");
+    tool("--ignore-unsupported --kill $(cat pid2) d", 0, "left out: pipe: descriptor 1", "unless the pipe is left out");
+    done(test, 1,
+         fmt::format("cd {}; restart d && readlink /proc/$(cat pid2)/fd/1 | grep -qx /dev/null && kill $(cat pid2)", folder),
+         "then it is /dev/null");
+}
+
 void scenario_errors(Test& test) {
     refused(test, "checkpoint 4194000 /shared/x", 3, "no process", "a process that there is not");
     refused(test, "freeze 4194000", 3, "no process", "nor to freeze");
@@ -147,6 +186,7 @@ int main(int argc, char** argv) {
                        {"disable", "not now", scenario_disable},
                        {"freeze", "frozen, and let go", scenario_freeze},
                        {"self", "a program moves and saves itself", scenario_self},
+                       {"tools", "freeze, save, signal, leave out", scenario_tools},
                        {"errors", "what cannot be", scenario_errors}},
                       cluster_for(options, "library"));
 }
