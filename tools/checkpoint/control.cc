@@ -3,8 +3,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <unistd.h>
 
 #include <fcntl.h>
@@ -16,11 +14,22 @@ namespace krg::checkpoint {
 
 namespace {
 
+[[noreturn]] void not_yours(int pid) {
+    throw ControlFailed(Exit::not_permitted,
+                        fmt::format("permission: process {} is another user's, has more rights than you, or is not dumpable",
+                                    pid),
+                        EPERM);
+}
+
+/** Nothing: there is no such process. */
 std::string status_of(int pid) {
-    std::ifstream file(fmt::format("/proc/kerrighed/{}/status", pid));
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
+    const Descriptor file(open(fmt::format("/proc/kerrighed/{}/status", pid).c_str(), O_RDONLY | O_CLOEXEC));
+    if (file.get() < 0) return {};
+    std::string text(65536, '\0');
+    const ssize_t n = read(file.get(), text.data(), text.size());
+    if (n < 0 && (errno == EPERM || errno == EACCES)) not_yours(pid);
+    text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    return text;
 }
 
 Exit exit_of(int error) {
@@ -42,7 +51,8 @@ void control(int pid, const std::string& command) {
         throw Error(Exit::not_running, "/proc/kerrighed is not there", "modprobe krg_proc");
     if (file.get() < 0)
         throw Error(errno == ENOENT ? Exit::no_object : Exit::failed,
-                    fmt::format("process {}: {}", pid, errno == ENOENT ? "there is none" : std::strerror(errno)),
+                    errno == ENOENT ? fmt::format("there is no process {}", pid)
+                                    : fmt::format("process {}: {}", pid, std::strerror(errno)),
                     "look at ps; it may have ended");
     if (write(file.get(), command.data(), command.size()) >= 0) return;
     const int error = errno;

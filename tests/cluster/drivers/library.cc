@@ -125,10 +125,12 @@ void scenario_self(Test& test) {
 void scenario_tools(Test& test) {
     const std::string folder = "/shared/migrate/tools";
     const std::string start =
-        fmt::format("rm -rf {0}; mkdir -p {0}; cd {0}; krgcr-run -b -o {0}/log -- sh -c 'trap \"echo asked; exit 3\" TERM; "
+        fmt::format("for m in hadsm krg_proc; do grep -q \"^$m \" /proc/modules || insmod {1}/build/$(uname -r)/$m.ko; done; "
+                    "rm -rf {0}; mkdir -p {0}; cd {0}; krgcr-run -b -o {0}/log -- sh -c 'trap \"echo asked; exit 3\" TERM; "
                     "while sleep 3; do :; done' >{0}/pid; sleep 1; cat {0}/pid",
-                    folder);
-    const std::string pid = done(test, 1, start, "krgcr-run starts a program").out.substr(0, 5);
+                    folder, test.options.top);
+    std::string pid = done(test, 1, start, "krgcr-run starts a program").out;
+    pid.resize(pid.find('\n'));
     const auto tool = [&](const std::string& words, int status, const std::string& says, const std::string& sentence) {
         const ProcessResult result = test.cluster.shell(1, fmt::format("cd {}; checkpoint {}", folder, words));
         test.report.check(result.status == status && (result.out + result.err).find(says) != std::string::npos, sentence,
