@@ -53,13 +53,23 @@ void measure_migration(const Options& options, const Wanted& wanted, Result& res
     };
     bool any = false;
     for (const int mib : sizes)
-        for (const char* what : {"gap", "local"}) any = any || wanted(name(what, "post", mib));
+        for (const char* what : {"gap", "local"})
+            any = any || wanted(name(what, "post", mib)) || wanted(name("gap", "pre", mib));
     if (!any) return;
     Cluster cluster(cluster_options(options, "migrate", 2));
     cluster.up();
     wait_for_members(cluster, {1, 2});
     for (const int node : {1, 2}) load(cluster, options, node);
     for (const int mib : sizes) {
+        if (wanted(name("gap", "pre", mib)))
+            result.attempt(name("gap", "pre", mib), [&] {
+                std::vector<double> pre, stop;
+                for (int i = 0; i < options.moves; ++i) {
+                    pre.push_back(move_once(cluster, options, "pre", mib).gap_ms);
+                    stop.push_back(move_once(cluster, options, "stop", mib).gap_ms);
+                }
+                result.add({name("gap", "pre", mib), median(pre), "ms", median(stop), {}, true});
+            });
         if (!wanted(name("gap", "post", mib)) && !wanted(name("local", "post", mib))) continue;
         result.attempt(name("gap", "post", mib), [&] {
             std::vector<double> post, stop, post_local, stop_local;

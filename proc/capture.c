@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "ahead.h"
 #include "capture.h"
 #include "check.h"
 #include "control.h"
@@ -88,7 +89,7 @@ static struct krg_capture *capture_new(struct krg_frozen *set, struct krg_sink *
 	c->memory = kvzalloc(krg_ghost_memory(objects), GFP_KERNEL_ACCOUNT);
 	if (c->page && c->buffer && c->memory) {
 		c->writer = krg_ghost_writer_init(c->memory, objects, NULL, c->number,
-						  tracking->parent ? KRG_GHOST_INCREMENT : 0);
+						  tracking->parent && !sink->ahead ? KRG_GHOST_INCREMENT : 0);
 		if (c->writer)
 			return c;
 	}
@@ -155,7 +156,7 @@ static int capture_to(struct krg_frozen *set, struct krg_sink *sink, const char 
 		krg_capture_image(c, description, arg->description.length);
 		err = write_end(c);
 	}
-	if (!err)
+	if (!err && !sink->ahead)
 		krg_track_close(&c->tracking, c->number);
 	arg->version = c->tracking.version;
 	totals = krg_ghost_writer_totals(c->writer);
@@ -170,10 +171,13 @@ static int capture_to(struct krg_frozen *set, struct krg_sink *sink, const char 
 
 int krg_capture_to(struct krg_frozen *set, struct krg_sink *sink, struct krg_text *text)
 {
-	const struct krg_tracking none = {};
+	struct krg_tracking tracking = {};
 	struct krg_proc_capture unused = {};
 
-	return capture_to(set, sink, "", &unused, &none, text);
+	/* What went ahead is as a parent would be. */
+	if (sink->ahead && sink->ahead->track)
+		tracking.chain = tracking.parent = sink->ahead->move;
+	return capture_to(set, sink, "", &unused, &tracking, text);
 }
 
 /* ---- sets that an open file keeps ---- */

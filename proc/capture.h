@@ -17,6 +17,7 @@
 
 #include "track.h"
 
+struct krg_ahead_out;
 struct krg_follow_out;
 struct krg_frozen;
 struct krg_process;
@@ -30,11 +31,13 @@ struct sock;
  * @write: takes all of it, in order, or returns a negative errno; may sleep
  * @bytes: taken so far; whoever calls @write counts
  * @follow: of a migration after which private memory may follow; or NULL: all of it is in the image
+ * @ahead: of one before which private memory went; or NULL
  */
 struct krg_sink {
 	int (*write)(struct krg_sink *sink, const struct krg_ghost_piece *piece, u32 count);
 	u64 bytes;
 	struct krg_follow_out *follow;
+	struct krg_ahead_out *ahead;
 };
 
 /* A sink that writes an open file, from its position on, with the rights of the caller. */

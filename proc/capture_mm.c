@@ -233,7 +233,7 @@ static void put_parents(struct krg_capture *c, u64 owner, unsigned long at, unsi
 	krg_capture_put(c, KRG_GHOST_PAGES_OWNER, owner);
 	krg_capture_put(c, KRG_GHOST_PAGES_AT, at);
 	krg_capture_put(c, KRG_GHOST_PAGES_COUNT, count);
-	krg_capture_put(c, KRG_GHOST_PAGES_SOURCE, KRG_GHOST_SOURCE_PARENT);
+	krg_capture_put(c, KRG_GHOST_PAGES_SOURCE, c->sink->ahead ? KRG_GHOST_SOURCE_FOLLOWS : KRG_GHOST_SOURCE_PARENT);
 	krg_capture_end(c);
 	krg_track_note(&c->tracking, at, count);
 }
@@ -335,6 +335,27 @@ static void capture_private(struct krg_capture *c, struct mm_struct *mm, const s
 	}
 }
 
+/* Pages that went ahead, and were not written since, are only named; but, as with those that follow, the first ones come. */
+static void capture_ahead(struct krg_capture *c, struct mm_struct *mm, const struct krg_mapping *v, u64 owner)
+{
+	struct krg_track *track = c->tracking.at;
+	struct krg_mapping part = *v;
+	unsigned long at = v->start;
+
+	mmap_read_lock(mm);
+	krg_pages_find(mm, &at, v->end);
+	mmap_read_unlock(mm);
+	part.end = min(at + AHEAD_PAGES * PAGE_SIZE, v->end);
+	c->tracking.at = NULL;
+	capture_private(c, mm, &part, owner);
+	if (krg_follow_out_may(v, mm))
+		c->tracking.at = track;
+	part.start = part.end;
+	part.end = v->end;
+	capture_private(c, mm, &part, owner);
+	c->tracking.at = track;
+}
+
 /* Where there are pages, for a target that asks for them. The first ones come in the image: the mapping has some then. */
 static void capture_following(struct krg_capture *c, struct mm_struct *mm, const struct krg_mapping *v, u64 owner, u64 space)
 {
@@ -420,6 +441,8 @@ u64 krg_capture_mm(struct krg_capture *c, struct krg_process *process)
 			continue;
 		if (c->sink->follow && krg_follow_out_may(&list.at[i], mm))
 			capture_following(c, mm, &list.at[i], vma, id);
+		else if (c->sink->ahead)
+			capture_ahead(c, mm, &list.at[i], vma);
 		else
 			capture_private(c, mm, &list.at[i], vma);
 	}

@@ -51,9 +51,9 @@ static void capture_head(struct krg_capture *c, const char *description, u32 len
 	krg_capture_put(c, KRG_GHOST_IMAGE_TIME, ktime_get_real_ns());
 	if (length)
 		krg_capture_put_bytes(c, KRG_GHOST_IMAGE_DESCRIPTION, description, length);
-	if (c->tracking.chain)
+	if (c->tracking.chain && !c->sink->ahead)
 		krg_capture_put(c, KRG_GHOST_IMAGE_CHAIN, c->tracking.chain);
-	if (c->tracking.parent) {
+	if (c->tracking.parent && !c->sink->ahead) {
 		krg_capture_put(c, KRG_GHOST_IMAGE_VERSION, c->tracking.version);
 		krg_capture_put(c, KRG_GHOST_IMAGE_PARENT, c->tracking.parent);
 		krg_capture_put_text(c, KRG_GHOST_IMAGE_BASE, c->tracking.base);

@@ -16,6 +16,8 @@
 enum krg_follow_what {
 	KRG_FOLLOW_GIVE = 1,	/* pages */
 	KRG_FOLLOW_RELEASE,	/* nobody here wants any more of them */
+	KRG_FOLLOW_AHEAD,	/* from the source, by _BULK: pages, before the process comes; they follow this, ascending */
+	KRG_FOLLOW_AHEAD_DROP,	/* likewise: it does not come */
 };
 
 /* KRG_MSG_FOLLOW, KRG_MSG_FOLLOW_BULK */

@@ -152,18 +152,31 @@ static int take_answer(struct follow_mm *f, u64 first, u32 want, const struct kr
 	return err;
 }
 
+/* Of @want those that have not come yet. */
+static u32 not_stored(struct follow_mm *f, u64 first, u32 want)
+{
+	u32 left = want;
+	int bit;
+
+	for (bit = 0; bit < KRG_FOLLOW_PAGES; bit++)
+		if (want & BIT(bit) && xa_load(&f->store, first + bit))
+			left &= ~BIT(bit);
+	return left;
+}
+
 int krg_follow_fetch(struct follow_mm *f, u16 type, u64 first, u32 want)
 {
+	u32 asked = not_stored(f, first, want);
 	struct krg_follow_ask ask = {
 		.move = cpu_to_le64(f->source->origin.move), .space = cpu_to_le64(f->source->space),
-		.first = cpu_to_le64(first), .what = cpu_to_le32(KRG_FOLLOW_GIVE), .want = cpu_to_le32(want),
+		.first = cpu_to_le64(first), .what = cpu_to_le32(KRG_FOLLOW_GIVE), .want = cpu_to_le32(asked),
 	};
 	struct krg_follow_answer answer = {};
 	struct page *pages[KRG_FOLLOW_PAGES] = {};
 	struct kvec reply[KRG_FOLLOW_PAGES + 1] = { { .iov_base = &answer, .iov_len = sizeof(answer) } };
-	int i, n = hweight32(want), err = 0;
+	int i, n = hweight32(asked), err = 0;
 
-	if (!want)
+	if (!asked)
 		return 0;
 	for (i = 0; i < n && !err; i++) {
 		pages[i] = alloc_page(GFP_KERNEL);
@@ -175,7 +188,7 @@ int krg_follow_fetch(struct follow_mm *f, u16 type, u64 first, u32 want)
 	if (!err) {
 		err = ask_until(f->source, type, &ask, reply, n + 1);
 		if (err >= 0)
-			err = take_answer(f, first, want, &answer, err, pages);
+			err = take_answer(f, first, asked, &answer, err, pages);
 	}
 	for (i = 0; i < n; i++)
 		if (pages[i])

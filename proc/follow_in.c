@@ -20,6 +20,7 @@
 #include <kerrighed/rpc.h>
 
 #include "proc/core/ghost.h"
+#include "ahead.h"
 #include "follow_in.h"
 #include "member.h"
 #include "restore.h"
@@ -87,7 +88,7 @@ static void source_release(struct follow_source *source)
 	};
 	struct kvec vec = { .iov_base = &ask, .iov_len = sizeof(ask) };
 
-	while (!READ_ONCE(source->lost) &&
+	while (!READ_ONCE(source->lost) && !READ_ONCE(source->gone) &&
 	       krg_rpc_call(source->origin.node, KRG_MSG_FOLLOW, &vec, 1, NULL, 0, RELEASE_MS) < 0)
 		msleep(AGAIN_MS);
 }
@@ -147,6 +148,33 @@ static struct follow_mm *follow_find(const struct mm_struct *mm)
 	return NULL;
 }
 
+/* What has come for the parent has come for the child. False: no memory. */
+static bool share_stored(struct follow_mm *child, struct follow_mm *f)
+{
+	unsigned long number;
+	struct page *page;
+
+	xa_for_each(&f->store, number, page) {
+		if (xa_err(xa_store(&child->store, number, page, GFP_KERNEL_ACCOUNT)))
+			return false;
+		get_page(page);
+	}
+	return true;
+}
+
+/* Nothing of @child was used yet. */
+static void follow_free(struct follow_mm *child)
+{
+	krg_follow_drop_stored(child, 0, ULONG_MAX);
+	xa_destroy(&child->store);
+	atomic_dec(&child->source->users);
+	refcount_dec(&child->source->refs);
+	mmdrop(child->mm);
+	kvfree(child->here);
+	kfree(child);
+	module_put(THIS_MODULE);
+}
+
 /* The parent's address space is locked for writing: nothing is put into its page tables. */
 struct follow_mm *krg_follow_child(struct follow_mm *f, struct mm_struct *mm)
 {
@@ -156,6 +184,11 @@ struct follow_mm *krg_follow_child(struct follow_mm *f, struct mm_struct *mm)
 	child = follow_find(mm);
 	if (!child) {
 		child = follow_new(f->source, mm);
+		/* Of a source that may be gone there is no second chance. */
+		if (child && f->source->ahead && !share_stored(child, f)) {
+			follow_free(child);
+			child = NULL;
+		}
 		if (child) {
 			bitmap_copy(child->here, f->here, f->source->pages);
 			follow_add(child);
@@ -224,9 +257,14 @@ void krg_follow_in_view(const struct krg_view *view)
 	struct follow_mm *f;
 
 	mutex_lock(&follows_lock);
-	list_for_each_entry(f, &follows, node)
-		if (!is_member(view, &f->source->origin))
+	list_for_each_entry(f, &follows, node) {
+		if (is_member(view, &f->source->origin))
+			continue;
+		if (f->source->ahead)
+			WRITE_ONCE(f->source->gone, true);
+		else
 			source_lose(f->source);
+	}
 	mutex_unlock(&follows_lock);
 }
 
@@ -498,7 +536,9 @@ static int attach(struct krg_r_mm *m, struct follow_source *source)
 	mutex_unlock(&follows_lock);
 	/* A view without the source that came before has not found it. */
 	view = krg_view_get();
-	err = is_member(view, &source->origin) ? mark_all(f, m) : -EHOSTDOWN;
+	err = is_member(view, &source->origin) ? krg_ahead_give(&source->origin, f, &source->ahead) : -EHOSTDOWN;
+	if (!err)
+		err = mark_all(f, m);
 	krg_view_put(view);
 	krg_follow_put(f);
 	return err;

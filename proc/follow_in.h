@@ -31,6 +31,8 @@ struct follow_source {
 	struct krg_follow_origin origin;
 	u64 space;
 	bool lost;			/* set once */
+	bool ahead;			/* all of its pages are here: set before anybody runs */
+	bool gone;			/* ahead: the node is no member any more; set once */
 	wait_queue_head_t wait;		/* for that */
 	u64 pages;
 	u32 count;

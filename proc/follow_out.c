@@ -23,6 +23,7 @@
 #include <kerrighed/membership.h>
 #include <kerrighed/rpc.h>
 
+#include "ahead.h"
 #include "follow.h"
 #include "member.h"
 #include "vma.h"
@@ -355,10 +356,17 @@ static void give(struct krg_rpc_req *req, struct follow_space *space, const stru
 static void handle_follow(struct krg_rpc_req *req)
 {
 	const struct krg_follow_ask *ask = krg_rpc_req_data(req);
-	struct follow_space *space = space_find(krg_rpc_req_node(req), krg_rpc_req_incarnation(req), le64_to_cpu(ask->move),
-						le64_to_cpu(ask->space));
+	u32 what = le32_to_cpu(ask->what);
+	struct follow_space *space;
 
-	switch (le32_to_cpu(ask->what)) {
+	if (what == KRG_FOLLOW_AHEAD || what == KRG_FOLLOW_AHEAD_DROP) {
+		krg_ahead_take(req, ask);
+		return;
+	}
+	space = space_find(krg_rpc_req_node(req), krg_rpc_req_incarnation(req), le64_to_cpu(ask->move),
+			   le64_to_cpu(ask->space));
+
+	switch (what) {
 	case KRG_FOLLOW_GIVE:
 		if (space)
 			give(req, space, ask);
@@ -388,7 +396,8 @@ static const struct krg_rpc_type follow_types[] = {
 	}, {
 		.type = KRG_MSG_FOLLOW_BULK, .class = KRG_CLASS_BULK, .flags = KRG_RPC_QUEUED, .name = "follow_bulk",
 		.handle = handle_follow,
-		.min_len = sizeof(struct krg_follow_ask), .max_len = sizeof(struct krg_follow_ask),
+		.min_len = sizeof(struct krg_follow_ask),
+		.max_len = sizeof(struct krg_follow_ask) + KRG_FOLLOW_PAGES * PAGE_SIZE,
 	},
 };
 

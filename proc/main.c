@@ -8,6 +8,7 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
+#include "ahead.h"
 #include "control.h"
 #include "follow.h"
 #include "forward.h"
@@ -119,6 +120,7 @@ static const struct krg_proc_part {
 	{ krg_stop_init, krg_stop_exit },
 	{ krg_track_init, krg_track_exit },
 	{ krg_forward_init, krg_forward_exit },
+	{ krg_ahead_init, krg_ahead_exit },
 	{ krg_follow_out_init, krg_follow_out_exit },
 	{ krg_follow_in_init, krg_follow_in_exit },
 	{ krg_move_in_init, krg_move_in_exit },

@@ -8,6 +8,7 @@
 #include <kerrighed/membership.h>
 
 #include "directory.h"
+#include "ahead.h"
 #include "follow.h"
 #include "forward.h"
 #include "member.h"
@@ -25,6 +26,7 @@ static void member_is(const struct krg_view *view)
 {
 	krg_pids_member(view ? view->self : 0);
 	krg_move_in_view(view);
+	krg_ahead_view(view);
 	krg_follow_in_view(view);
 	krg_follow_out_view(view);
 	krg_guest_view(view);

@@ -239,8 +239,9 @@ static int move_judge(struct krg_move_out *m)
 		return -EOPNOTSUPP;
 	}
 	/* A child is built with its parent's pages: those that follow could not be told from them. */
-	if (!err && m->post && m->count > 1) {
-		krg_text_add(m->text, "process: %u processes; with --mode post one moves alone only, so far", m->count);
+	if (!err && (m->post || m->pre) && m->count > 1) {
+		krg_text_add(m->text, "process: %u processes; with --mode %s one moves alone only, so far", m->count,
+			     m->post ? "post" : "pre");
 		return -EOPNOTSUPP;
 	}
 	krg_for_each_process(m->set, process)
@@ -378,8 +379,8 @@ static int wait_local(struct krg_move_out *m, struct krg_proc_migrate *arg, ktim
 	return err == -EINTR ? 0 : err;
 }
 
-/* What a move needs before anybody is frozen. */
-static int move_begin(struct krg_move_out *m)
+/* What a move needs before anybody is frozen for it. */
+static int move_begin(struct krg_move_out *m, pid_t pid)
 {
 	if (m->post) {
 		m->sink.follow = krg_follow_out_new(m->id, m->to);
@@ -389,11 +390,20 @@ static int move_begin(struct krg_move_out *m)
 		}
 	}
 	m->head = kvmalloc(sizeof(*m->head) + KRG_MOVE_PIECE, GFP_KERNEL);
-	return m->head ? 0 : -ENOMEM;
+	if (!m->head)
+		return -ENOMEM;
+	if (!m->pre)
+		return 0;
+	m->ahead.move = m->id;
+	m->ahead.to = m->to;
+	m->sink.ahead = &m->ahead;
+	return krg_ahead_rounds(&m->ahead, pid, m->text);
 }
 
-static void move_end(struct krg_move_out *m)
+static void move_end(struct krg_move_out *m, bool moved)
 {
+	if (m->pre)
+		krg_ahead_end(&m->ahead, moved);
 	kvfree(m->before);
 	kvfree(m->after);
 	kvfree(m->said);
@@ -422,24 +432,28 @@ static int move_with(struct krg_proc_migrate *arg, struct krg_forwarding *forwar
 {
 	struct krg_move_out m = {
 		.sink.write = move_write, .id = get_random_u64() | 1, .to = arg->node, .text = text,
-		.post = arg->flags & KRG_PROC_POST,
+		.post = arg->flags & KRG_PROC_POST, .pre = arg->flags & KRG_PROC_PRE,
 	};
 	ktime_t began;
+	bool moved;
 	int err;
 
 	err = move_survey(&m, arg, forward, text);
 	if (err || !arg->node)
 		return err;
-	err = move_begin(&m);
+	err = move_begin(&m, arg->pid);
 	began = ktime_get();
 	if (!err)
 		err = freeze_and_move(&m, arg, forward);
 	arg->bytes = m.offset;
 	arg->generation = m.generation;
 	arg->frozen_ns = m.let_go ? ktime_to_ns(ktime_sub(m.let_go, began)) : 0;
+	arg->bytes_before = m.ahead.pages << PAGE_SHIFT;
+	arg->rounds = m.ahead.rounds;
+	moved = !err;
 	if (!err)
 		err = wait_local(&m, arg, began);
-	move_end(&m);
+	move_end(&m, moved);
 	return err;
 }
 
@@ -466,7 +480,8 @@ long krg_move_ioctl(void __user *at)
 
 	if (copy_from_user(&arg, at, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_POST) || arg.node > U16_MAX)
+	if (arg.flags & ~(KRG_PROC_TREE | KRG_PROC_POST | KRG_PROC_PRE) || arg.node > U16_MAX ||
+	    (arg.flags & KRG_PROC_POST && arg.flags & KRG_PROC_PRE))
 		return -EINVAL;
 	err = move_process(&arg, &text);
 	if (krg_text_give(&text, &arg.error) || copy_to_user(at, &arg, sizeof(arg)))

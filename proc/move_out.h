@@ -10,6 +10,7 @@
 #include <linux/ktime.h>
 #include <linux/list.h>
 
+#include "ahead.h"
 #include "capture.h"
 #include "directory.h"
 #include "move.h"
@@ -23,6 +24,8 @@ struct krg_move_out {
 	u64 id, offset, generation;	/* generation: of the root */
 	u16 to, self;
 	bool post;			/* most of the memory follows */
+	bool pre;			/* most of it goes ahead */
+	struct krg_ahead_out ahead;
 	pid_t pid;			/* of the root */
 	u32 filled;
 	struct krg_text *text;

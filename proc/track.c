@@ -203,7 +203,8 @@ void krg_track_mm(struct krg_tracking *t, struct mm_struct *mm)
 	if (!t->chain)
 		return;
 	k = track_get(mm);
-	if (!k)
+	/* That of a move knows what is at its target, and no image else. */
+	if (!k || (k->taken && k->chain != t->chain))
 		return;
 	mmget(mm);
 	k->usable = t->parent && track_knows(k, t);
@@ -251,6 +252,33 @@ void krg_track_close(struct krg_tracking *t, u64 number)
 		mmput(mm);
 	}
 	t->at = NULL;
+}
+
+struct krg_track *krg_track_take(struct mm_struct *mm, u64 move)
+{
+	struct krg_track *k = track_get(mm);
+	bool taken = true;
+
+	if (!k)
+		return NULL;
+	spin_lock(&tracks_lock);
+	swap(k->taken, taken);
+	spin_unlock(&tracks_lock);
+	if (taken)
+		return NULL;
+	krg_page_set_free(&k->known);
+	k->chain = move;
+	k->number = move;
+	return k;
+}
+
+void krg_track_give_back(struct krg_track *k)
+{
+	krg_page_set_free(&k->known);
+	WRITE_ONCE(k->lost, true);
+	spin_lock(&tracks_lock);
+	k->taken = false;
+	spin_unlock(&tracks_lock);
 }
 
 int krg_track_init(void)

@@ -58,6 +58,34 @@ void krg_page_set_add(struct xarray *set, unsigned long page, unsigned long coun
 	}
 }
 
+void krg_page_set_remove(struct xarray *set, unsigned long page, unsigned long count)
+{
+	unsigned long n;
+
+	for (; count; page += n, count -= n) {
+		struct block *block = xa_load(set, page / BLOCK_PAGES);
+
+		n = min(count, BLOCK_PAGES - page % BLOCK_PAGES);
+		if (block)
+			bitmap_clear(block->bits, page % BLOCK_PAGES, n);
+	}
+}
+
+bool krg_page_set_next(struct xarray *set, unsigned long *page)
+{
+	unsigned long number = *page / BLOCK_PAGES, bit;
+	struct block *block;
+
+	xa_for_each_start(set, number, block, *page / BLOCK_PAGES) {
+		bit = find_next_bit(block->bits, BLOCK_PAGES, number == *page / BLOCK_PAGES ? *page % BLOCK_PAGES : 0);
+		if (bit < BLOCK_PAGES) {
+			*page = number * BLOCK_PAGES + bit;
+			return true;
+		}
+	}
+	return false;
+}
+
 bool krg_page_set_has(struct xarray *set, unsigned long page)
 {
 	const struct block *block = xa_load(set, page / BLOCK_PAGES);

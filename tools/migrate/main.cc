@@ -101,7 +101,8 @@ void move(const Arguments& arguments) {
     krg_proc_migrate request{};
     request.pid = arguments.pid;
     request.node = arguments.node;
-    request.flags = (arguments.tree ? KRG_PROC_TREE : 0) | (arguments.mode == "post" ? KRG_PROC_POST : 0);
+    request.flags = (arguments.tree ? KRG_PROC_TREE : 0) | (arguments.mode.starts_with("post") ? KRG_PROC_POST : 0) |
+                    (arguments.mode.starts_with("pre") ? KRG_PROC_PRE : 0);
     request.timeout_ms = arguments.timeout_s * 1000;
     Device()(KRG_PROC_MIGRATE, request, &krg_proc_migrate::error,
              fmt::format("process {} did not move to node {}", arguments.pid, arguments.node));
@@ -112,6 +113,8 @@ void move(const Arguments& arguments) {
                       {"mode", arguments.mode},
                       {"bytes", request.bytes},
                       {"generation", request.generation},
+                      {"bytes_before", request.bytes_before},
+                      {"rounds", request.rounds},
                       {"bytes_after", request.bytes_after},
                       {"frozen_ms", static_cast<double>(request.frozen_ns) / 1e6},
                       {"local_ms", static_cast<double>(request.local_ns) / 1e6}}
@@ -129,8 +132,8 @@ int main(int argc, char** argv) {
     app.add_option("NODE", arguments.node, "id of the node it goes to")->check(CLI::Range(1, 126));
     app.add_option("--timeout", arguments.timeout_s, "seconds for the other node to build it")->check(CLI::Range(1, 3600));
     app.add_flag("--tree", arguments.tree, "with all its descendants");
-    app.add_option("--mode", arguments.mode, "stop: all memory travels while it is frozen; post: most of it follows")
-        ->check(CLI::IsMember({"stop", "post"}))
+    app.add_option("--mode", arguments.mode, "stop: all memory travels while it is frozen; pre: most of it before; post: after")
+        ->check(CLI::IsMember({"stop", "pre", "pre-copy", "post", "post-copy"}))
         ->capture_default_str();
     app.add_flag("--check", arguments.check, "only say what stands in the way");
     app.add_flag("-j,--json", arguments.json, "JSON on standard output");

@@ -34,6 +34,7 @@ struct krg_proc_text {
 
 #define KRG_PROC_POST			16	/* most of its memory follows when it runs already */
 #define KRG_PROC_NO_CALLBACKS		256	/* of CAPTURE and FREEZE: what it wants to do before it is saved is not done */
+#define KRG_PROC_PRE			32	/* most of its memory goes ahead while it still runs here */
 
 /* What would be refused; 0 with length 0: nothing. The process is not disturbed. */
 struct krg_proc_check {
@@ -143,7 +144,7 @@ struct krg_proc_restore_inherit {
 struct krg_proc_migrate {
 	__s32 pid;
 	__u32 node;		/* where to; 0: only says what would be refused wherever it goes */
-	__u32 flags;		/* KRG_PROC_TREE; KRG_PROC_POST: one without descendants */
+	__u32 flags;		/* KRG_PROC_TREE; KRG_PROC_POST or KRG_PROC_PRE: one without descendants */
 	__u32 timeout_ms;	/* for the other node to build it; 0: 60000 */
 	struct krg_proc_text error;
 	__u64 bytes;		/* out: sent */
@@ -151,6 +152,9 @@ struct krg_proc_migrate {
 	__u64 generation;	/* out: that it has there; grows with each move */
 	__u64 bytes_after;	/* out: sent when it ran again (KRG_PROC_POST) */
 	__u64 local_ns;		/* out: from its stop until all of its memory was there; 0: not waited for, by a signal */
+	__u64 bytes_before;	/* out: sent while it still ran here (KRG_PROC_PRE) */
+	__u32 rounds;		/* out: in so many */
+	__u32 pad;
 };
 
 /* For the helper that the kernel starts when a process comes from another node. */

@@ -77,6 +77,8 @@ void scenario_refused(Test& test) {
             "a process with children");
     refused(test, fmt::format("--tree --mode post $(sed -n 's/^PPid:.//p' /proc/{}/status) 2", moving.pid), 7,
             "one moves alone only", "a tree whose memory would follow");
+    refused(test, fmt::format("--tree --mode pre $(sed -n 's/^PPid:.//p' /proc/{}/status) 2", moving.pid), 7,
+            "one moves alone only", "a tree whose memory would go ahead");
     test.report.check(memory_on(test, 1, moving.pid) > 0, "none of it disturbed anybody");
     finish(test, moving, 1);
     require_text(test, 1, moving.folder + "/code", "0", "it ends as ever");
@@ -122,6 +124,10 @@ int main(int argc, char** argv) {
         {"follow", "memory that follows is there when it is wanted", scenario_follow},
         {"follow-onwards", "it moves on before all of its memory has come", scenario_follow_onwards},
         {"follow-lost", "the node dies that memory still follows from", scenario_follow_lost},
+        {"precopy", "memory that goes ahead of who writes it", scenario_ahead},
+        {"precopy-onwards", "three moves, memory ahead each time, the last one home", scenario_ahead_onwards},
+        {"precopy-source-dies", "the node dies that it has just left", scenario_ahead_source_dies},
+        {"precopy-target-dies", "the node dies that its memory goes to", scenario_ahead_target_dies},
         {"unload", "the modules go", scenario_unload},
     };
     return run_driver(options, scenarios, cluster_for(options, "migrate"));

@@ -54,4 +54,10 @@ void scenario_follow(Test& test);
 void scenario_follow_onwards(Test& test);
 void scenario_follow_lost(Test& test);
 
+/// migrate_ahead.cc
+void scenario_ahead(Test& test);
+void scenario_ahead_onwards(Test& test);
+void scenario_ahead_source_dies(Test& test);
+void scenario_ahead_target_dies(Test& test);
+
 }  // namespace krg::cluster_test
