@@ -93,36 +93,18 @@ void krg_tty_check(struct krg_check *c, pid_t pid, unsigned int number, struct f
 		krg_check_refuse(c, "terminal: descriptor %u of process %d sends signals (O_ASYNC)", number, pid);
 }
 
-/* Null if it is ending. Under RCU; the structure may be another process's until its lock says that it is not. */
-static struct sighand_struct *sighand_lock(struct task_struct *task, unsigned long *flags)
-{
-	struct sighand_struct *sighand = rcu_dereference(task->sighand);
-
-	if (!sighand)
-		return NULL;
-	spin_lock_irqsave(&sighand->siglock, *flags);
-	if (sighand == rcu_access_pointer(task->sighand))
-		return sighand;
-	spin_unlock_irqrestore(&sighand->siglock, *flags);
-	return NULL;
-}
-
 /* Its controlling terminal, with a reference; @take: it is that no more, and the reference is the one it had. */
 static struct tty_struct *controlling(struct task_struct *leader, bool take)
 {
-	struct sighand_struct *sighand;
-	struct tty_struct *tty = NULL;
-	unsigned long flags;
+	struct sighand_struct *sighand = krg_sighand_lock(leader);
+	struct tty_struct *tty;
 
-	rcu_read_lock();
-	sighand = sighand_lock(leader, &flags);
-	if (sighand) {
-		tty = take ? leader->signal->tty : tty_kref_get(leader->signal->tty);
-		if (take)
-			leader->signal->tty = NULL;
-		spin_unlock_irqrestore(&sighand->siglock, flags);
-	}
-	rcu_read_unlock();
+	if (!sighand)
+		return NULL;
+	tty = take ? leader->signal->tty : tty_kref_get(leader->signal->tty);
+	if (take)
+		leader->signal->tty = NULL;
+	spin_unlock_irq(&sighand->siglock);
 	return tty;
 }
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
 #
 # What test_increment says in its guest, in a folder of its own: one program at a time, whose id is in the file pid.
 
@@ -34,5 +35,7 @@ gone() {
 again() { kill -9 "$(cat pid)" && gone && restart app >/dev/null; }
 
 ends_well() {
-	kill "$(cat pid)" && gone && [ "$(tail -n 1 out)" = PASS ] || { cat out; return 1; }
+	if kill "$(cat pid)" && gone && [ "$(tail -n 1 out)" = PASS ]; then return 0; fi
+	cat out
+	return 1
 }
