@@ -219,7 +219,7 @@ TEST_F(Chain, packed_pages_of_a_wrong_size_are_refused) {
         EXPECT_EQ(picture(again(with(packed), "whole", Codec::plain, false)).substr(0, 5), "xxxx.");
         packed.push_back(0);
         refused(with(packed), "are not 4 pages");
-        packed.resize(packed.size() - 4);
+        packed.erase(packed.end() - 4, packed.end());
         refused(with(packed), "are not 4 pages");
     }
 }
