@@ -81,8 +81,8 @@ static int take_rights(void)
 
 	if (!cred)
 		return -ENOMEM;
-	cred->uid = current_uid();
-	cred->suid = current_suid();
+	/* Not the real id: setresuid(2) counts a process for its user only when that changes. */
+	cred->suid = current_uid();
 	return commit_creds(cred);
 }
 

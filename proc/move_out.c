@@ -32,6 +32,7 @@
 #define SEND_MS		10000	/* for room for one piece */
 #define BUILD_MS	60000	/* for the target to build the process, when no time was given */
 #define POLL_MS		2
+#define VIEW_MS		5000	/* for a view that changes */
 
 /* ---- talking ---- */
 
@@ -49,6 +50,18 @@ static struct krg_move_member *move_members(const struct krg_move_out *m)
 	return member;
 }
 
+/* While a view changes nobody may say anything; what is not said yet can wait for its end. */
+static void wait_for_view(void)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(VIEW_MS);
+	struct krg_view *view = krg_view_get();
+	bool member = view;
+
+	krg_view_put(view);
+	while (member && !krg_may_serve() && !time_after(jiffies, end) && !fatal_signal_pending(current))
+		fsleep(POLL_MS * 1000);
+}
+
 static int move_call(struct krg_move_out *m, enum krg_move_step step, struct krg_move_member *member, struct krg_text *text)
 {
 	struct krg_move_ask ask = {
@@ -64,11 +77,19 @@ static int move_call(struct krg_move_out *m, enum krg_move_step step, struct krg
 		char reason[KRG_MOVE_REASON];
 	} *answer = kmalloc(sizeof(*answer), GFP_KERNEL);
 	struct kvec reply = { .iov_base = answer, .iov_len = sizeof(*answer) };
+	unsigned long end = jiffies + msecs_to_jiffies(VIEW_MS);
 	int n, state;
 
 	if (!answer)
 		return -ENOMEM;
-	n = krg_rpc_call(m->to, KRG_MSG_MOVE, vec, member ? 2 : 1, &reply, 1, ASK_MS);
+	for (;;) {
+		wait_for_view();
+		n = krg_rpc_call(m->to, KRG_MSG_MOVE, vec, member ? 2 : 1, &reply, 1, ASK_MS);
+		/* The view changed there while it answered: what only asks can ask again. */
+		if (n != -EHOSTDOWN || step != KRG_MOVE_POLL || time_after(jiffies, end) || fatal_signal_pending(current))
+			break;
+		fsleep(POLL_MS * 1000);
+	}
 	if (n >= 0 && n < (int)sizeof(answer->head))
 		n = -EBADMSG;
 	state = n < 0 ? n : le32_to_cpu(answer->head.state);
@@ -100,6 +121,7 @@ static int move_flush(struct krg_move_out *m)
 		return 0;
 	m->head->move = cpu_to_le64(m->id);
 	m->head->offset = cpu_to_le64(m->offset);
+	wait_for_view();
 	err = krg_rpc_send(m->to, KRG_MSG_MOVE_DATA, &vec, 1, SEND_MS);
 	m->offset += m->filled;
 	m->filled = 0;
@@ -157,9 +179,12 @@ static int move_build(struct krg_move_out *m, u32 timeout_ms)
 
 static int judge_target(struct krg_move_out *m)
 {
-	struct krg_view *view = krg_view_get();
-	bool member = view && m->to != view->self && krg_view_find(view, m->to);
+	struct krg_view *view;
+	bool member;
 
+	wait_for_view();
+	view = krg_view_get();
+	member = view && m->to != view->self && krg_view_find(view, m->to);
 	m->self = view ? view->self : 0;
 	krg_view_put(view);
 	if (!m->self || !krg_may_serve()) {

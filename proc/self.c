@@ -141,11 +141,13 @@ static int wait_for_willing(struct task_struct *leader, bool call, unsigned long
 	struct wishes wishes;
 
 	for (;;) {
-		if (!wishes_of(leader, &wishes) || is_willing(leader, &wishes, call) ||
-		    (!wishes.disabled && wishes.phase == KRG_SELF_IDLE))
+		if (!wishes_of(leader, &wishes) || is_willing(leader, &wishes, call))
 			return 0;
 		if (time_after(jiffies, deadline))
 			break;
+		/* It is to be called again; a program that lies here does it until the time is over. */
+		if (!wishes.disabled && wishes.phase == KRG_SELF_IDLE)
+			return 0;
 		if (schedule_timeout_interruptible(msecs_to_jiffies(LOOK_MS)))
 			return -EINTR;
 		if (signal_pending(current))
