@@ -3,6 +3,7 @@
 // Programs whose state is what a thread has told the kernel about its memory: the list of its robust mutexes, its rseq area.
 #include "program.hh"
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <linux/futex.h>
@@ -20,7 +21,7 @@ CR_PROGRAM(robust_list, Needs::nothing, "the head of the list of robust mutexes 
         robust_list_head* head = nullptr;
         size_t length = 0;
     } mine, other;
-    static pid_t tid;
+    static std::atomic<pid_t> tid{0};
     static volatile bool end;
     pthread_t thread{};
     must(-pthread_create(
@@ -34,12 +35,12 @@ CR_PROGRAM(robust_list, Needs::nothing, "the head of the list of robust mutexes 
          "pthread_create");
     while (tid == 0) usleep(1000);
     must(syscall(SYS_get_robust_list, 0, &mine.head, &mine.length), "get_robust_list");
-    must(syscall(SYS_get_robust_list, tid, &other.head, &other.length), "get_robust_list");
+    must(syscall(SYS_get_robust_list, tid.load(), &other.head, &other.length), "get_robust_list");
     run.operation([&] { must(syscall(SYS_set_robust_list, nullptr, sizeof(robust_list_head)), "set_robust_list"); });
     Found now;
     must(syscall(SYS_get_robust_list, 0, &now.head, &now.length), "get_robust_list");
     same("its own list", mine.head, now.head);
-    must(syscall(SYS_get_robust_list, tid, &now.head, &now.length), "get_robust_list");
+    must(syscall(SYS_get_robust_list, tid.load(), &now.head, &now.length), "get_robust_list");
     same("the other thread's list", other.head, now.head);
     same("its size", other.length, now.length);
     end = true;

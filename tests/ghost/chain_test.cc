@@ -87,7 +87,7 @@ protected:
     }
     /** @path written again, as @name. */
     std::string again(const std::string& path, const std::string& name, Codec codec, bool keep) {
-        const std::string to = (folder_ / name).string();
+        std::string to = (folder_ / name).string();
         const int fd = open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         try {
             summary = image::rewrite(path, fd, codec, keep);

@@ -26,8 +26,6 @@
 using namespace krg::library;
 using krg::checkpoint::Descriptor;
 
-extern char** environ;
-
 namespace {
 
 constexpr std::uint32_t freeze_ms = 5000;

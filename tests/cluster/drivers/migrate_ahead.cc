@@ -69,7 +69,7 @@ void scenario_ahead_target_dies(Test& test) {
     const ProcessResult status = test.cluster.shell(1, fmt::format("cat {0}/status {0}/moved", moving.folder));
     test.report.check(missing.empty(), "migrate ends", status.out + missing);
     // It may have been there already when the node died: then it is gone with it.
-    if (status.out.rfind("0", 0) != 0) {
+    if (status.out.find('0') != 0) {
         test.report.check(memory_on(test, 1, moving.pid) > 0, "it goes on where it was", status.out);
         finish(test, moving, 1);
         require_text(test, 1, moving.folder + "/code", "0", "and finds everything in order");

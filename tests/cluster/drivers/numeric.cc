@@ -71,7 +71,7 @@ void with_pthreads(Plate& plate, int rounds, int fd) {
         threads[me] = std::thread([&, me] {
             for (int round = 1; round <= rounds; round++) {
                 for (size_t y = 1 + me; y < side - 1; y += workers) plate.row(y);
-                if (pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD) {
+                if (pthread_barrier_wait(&barrier) != 0) {
                     plate.turn();
                     progress(fd, round);
                 }

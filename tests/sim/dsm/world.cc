@@ -14,7 +14,7 @@ namespace krg::sim::dsm {
 World::World(const Setup& setup, Trace* trace) : setup_(setup), trace_(trace) {
     std::vector<Promise> promises;
     for (const krg_dsm_object& o : setup_.objects) promises.push_back(promise_of(o));
-    checker_ = Checker(setup_.nodes, std::move(promises));
+    checker_ = Checker(setup_.nodes, promises);
     checker_.overlook(setup_.overlook);
     edge_.emplace_back(nullptr);
     for (NodeId n = 1; n <= setup_.nodes; n++) {
