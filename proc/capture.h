@@ -117,6 +117,8 @@ int krg_capture_to(struct krg_frozen *set, struct krg_sink *sink, struct krg_tex
 void krg_capture_image(struct krg_capture *c, const char *description, u32 length);
 u64 krg_capture_file(struct krg_capture *c, struct file *file);
 u64 krg_capture_files(struct krg_capture *c, struct task_struct *task);
+/** krg_capture_each_table() - calls @visit with one thread of each table of descriptors, until the capture fails */
+void krg_capture_each_table(struct krg_capture *c, void (*visit)(struct krg_capture *c, struct task_struct *task));
 /** krg_capture_watches() - what epoll sets watch, when all files are there */
 void krg_capture_watches(struct krg_capture *c);
 /** krg_capture_locks() - locks and leases on files, when all files are there */

@@ -544,7 +544,7 @@ static void capture_watches_in(struct krg_capture *c, struct task_struct *task)
 	krg_descriptors_put(&list);
 }
 
-void krg_capture_watches(struct krg_capture *c)
+void krg_capture_each_table(struct krg_capture *c, void (*visit)(struct krg_capture *c, struct task_struct *task))
 {
 	struct krg_process *process;
 	struct krg_thread *thread;
@@ -552,7 +552,12 @@ void krg_capture_watches(struct krg_capture *c)
 	krg_for_each_process(c->set, process)
 		krg_for_each_thread(process, thread)
 			if (!c->error && (thread->task == process->leader || thread->task->files != process->leader->files))
-				capture_watches_in(c, thread->task);
+				visit(c, thread->task);
+}
+
+void krg_capture_watches(struct krg_capture *c)
+{
+	krg_capture_each_table(c, capture_watches_in);
 }
 
 u64 krg_capture_fs(struct krg_capture *c, struct task_struct *task)

@@ -251,11 +251,5 @@ static void put_queues_of(struct krg_capture *c, struct task_struct *task)
 
 void krg_capture_unix_queues(struct krg_capture *c)
 {
-	struct krg_process *process;
-	struct krg_thread *thread;
-
-	krg_for_each_process(c->set, process)
-		krg_for_each_thread(process, thread)
-			if (!c->error && (thread->task == process->leader || thread->task->files != process->leader->files))
-				put_queues_of(c, thread->task);
+	krg_capture_each_table(c, put_queues_of);
 }

@@ -32,17 +32,6 @@ std::string status_of(int pid) {
     return text;
 }
 
-Exit exit_of(int error) {
-    switch (error) {
-    case EPERM:
-    case EACCES: return Exit::not_permitted;
-    case ETIMEDOUT: return Exit::timed_out;
-    case EOPNOTSUPP: return Exit::unsafe;
-    case ESRCH: return Exit::no_object;
-    default: return Exit::failed;
-    }
-}
-
 }  // namespace
 
 void control(int pid, const std::string& command) {

@@ -39,17 +39,6 @@ private:
     std::string buffer_;
 };
 
-Exit exit_of(int error) {
-    switch (error) {
-    case EPERM:
-    case EACCES: return Exit::not_permitted;
-    case ETIMEDOUT: return Exit::timed_out;
-    case EOPNOTSUPP: return Exit::unsafe;
-    case ESRCH: return Exit::no_object;
-    default: return Exit::failed;
-    }
-}
-
 const char* advice(int error) {
     switch (error) {
     case EPERM: return "run it as the user of that process, or as root";
@@ -79,6 +68,17 @@ int open_device() {
 }
 
 }  // namespace
+
+Exit exit_of(int error) {
+    switch (error) {
+    case EPERM:
+    case EACCES: return Exit::not_permitted;
+    case ETIMEDOUT: return Exit::timed_out;
+    case EOPNOTSUPP: return Exit::unsafe;
+    case ESRCH: return Exit::no_object;
+    default: return Exit::failed;
+    }
+}
 
 Descriptor::~Descriptor() { close(number_); }
 

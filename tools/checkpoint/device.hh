@@ -27,6 +27,9 @@ private:
     int number_;
 };
 
+/** Exit status for an errno of krg_proc. */
+[[nodiscard]] Exit exit_of(int error);
+
 /** What the kernel refused, or why it failed: lines "name: what and why". */
 class Refused : public Error {
 public:
